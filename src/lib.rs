@@ -1,0 +1,1 @@
+//! A GitOps deploy agent for Docker Compose stacks.
