@@ -1,1 +1,13 @@
 //! A GitOps deploy agent for Docker Compose stacks.
+
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod route;
+pub mod source;
+pub mod store;
+pub mod trigger;

@@ -1,0 +1,4 @@
+//! Pure decisions: from texts and facts to a plan. No IO, no clock.
+
+pub mod compose;
+pub mod nginx;
