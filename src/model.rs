@@ -1,9 +1,12 @@
 //! The nouns everyone shares: plain data, no IO, no clock, no async.
 
 pub mod class;
+pub mod desired;
 pub mod instance;
 pub mod place;
+pub mod problem;
 pub mod project;
+pub mod route;
 pub mod run;
 
 use std::fmt;

@@ -1,0 +1,112 @@
+//! The desired state: a stack with every choice made, ready to be compared with what runs.
+//!
+//! It is stored whole in a release, so a rollback needs neither Git nor network nor build.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Revision;
+use super::instance::{NetworkSpec, Template, VolumeSpec};
+use super::route::Route;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    pub stack: String,
+    pub revision: Revision,
+    pub services: BTreeMap<String, Service>,
+    pub networks: Vec<NetworkSpec>,
+    pub volumes: Vec<VolumeSpec>,
+    pub routes: Vec<Route>,
+    /// The operator's own nginx template, if one is used.
+    #[serde(default)]
+    pub nginx_template: Option<String>,
+}
+
+impl Desired {
+    /// The service that runs nginx, if the stack routes at all.
+    pub fn proxy(&self) -> Option<&Service> {
+        self.services.values().find(|service| service.proxy)
+    }
+
+    /// The network on which nginx reaches a service: one that both are on, `default` before others.
+    pub fn path_to(&self, service: &str) -> Option<&str> {
+        let proxy = &self.proxy()?.template.networks;
+        let app = &self.services.get(service)?.template.networks;
+        let shared = |network: &&str| proxy.iter().any(|used| used.network == **network);
+        let mut names = app.iter().map(|used| used.network.as_str()).filter(shared);
+        let default = format!("{}_default", self.stack);
+        names.clone().find(|name| *name == default).or_else(|| names.next())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub template: Template,
+    /// Keyed hash of the template: equal fingerprints mean that nothing needs to move.
+    pub fingerprint: String,
+    pub replicas: u32,
+    pub order: Order,
+    /// Why this order, in words for people.
+    pub order_reason: String,
+    pub gate: Gate,
+    /// Runs to its end and must succeed.
+    pub one_shot: bool,
+    /// This is the stack's nginx, which the agent configures.
+    #[serde(default)]
+    pub proxy: bool,
+    /// Services that must have passed their gates before this one starts.
+    pub after: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The new instance runs beside the old one until it has passed its gate.
+    StartFirst,
+    /// The old instance is stopped first and kept until the new one has passed.
+    StopFirst,
+}
+
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::StartFirst => "start-first",
+            Self::StopFirst => "stop-first",
+        })
+    }
+}
+
+/// What an instance must show before anybody is sent to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The template has a Docker health check, or (unknown here) the image may have one.
+    pub health: bool,
+    pub probe: Option<Probe>,
+    /// How long it must run without a restart when nothing else can be asked.
+    pub settle: Duration,
+    pub timeout: Duration,
+}
+
+/// A question the agent itself asks an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub port: u16,
+    pub kind: ProbeKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ProbeKind {
+    Tcp,
+    /// `GET path` must be answered with 200–399.
+    Http {
+        path: String,
+    },
+    /// Nobody named a probe path, so any answer below 500 on the route's own path will do.
+    Route {
+        path: String,
+        host: Option<String>,
+    },
+}
