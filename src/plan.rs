@@ -1,4 +1,10 @@
 //! Pure decisions: from texts and facts to a plan. No IO, no clock.
 
 pub mod compose;
+pub mod dockerfile;
+pub mod fingerprint;
+pub mod gate;
 pub mod nginx;
+pub mod order;
+pub mod policy;
+pub mod verdict;

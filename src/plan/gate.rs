@@ -1,0 +1,164 @@
+//! What an instance of a service must show, from the service's labels. Pure.
+//!
+//! `agent.probe` is `tcp` or the path of an HTTP request; `agent.probe.port` its port, else the route's;
+//! `agent.health_timeout` and `agent.settle` are durations such as `90s`; `agent.oneshot` is `true` or `false`.
+
+use std::time::Duration;
+
+use crate::model::desired::{Gate, Probe, ProbeKind};
+use crate::model::problem::Problem;
+use crate::model::project::Service;
+use crate::model::route::Route;
+
+/// How long gates wait when the service does not say: from `[roll]` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    pub health_timeout: Duration,
+    pub settle: Duration,
+}
+
+/// The gate of a service, or what is wrong with its labels.
+pub fn gate(service: &Service, routes: &[Route], patience: Patience) -> Result<Gate, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut duration = |label: &str, default: Duration| match service.labels.get(label).map(|t| seconds(t)) {
+        None => default,
+        Some(Some(value)) => value,
+        Some(None) => {
+            problems.push(wrong(service, label, "is not a duration such as `90s` or `2m`"));
+            default
+        }
+    };
+    let timeout = duration("agent.health_timeout", patience.health_timeout);
+    let settle = duration("agent.settle", patience.settle);
+    let probe = probe(service, routes).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    let health = service.healthcheck.as_ref().is_some_and(|check| {
+        !check.disable && !check.test.is_empty() && check.test.first().is_none_or(|word| word != "NONE")
+    });
+    if problems.is_empty() { Ok(Gate { health, probe, settle, timeout }) } else { Err(problems) }
+}
+
+/// Whether a label says that the service runs to its end.
+pub fn one_shot(service: &Service) -> Result<bool, Problem> {
+    match service.labels.get("agent.oneshot").map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(wrong(service, "agent.oneshot", "is neither `true` nor `false`")),
+    }
+}
+
+fn probe(service: &Service, routes: &[Route]) -> Result<Option<Probe>, Problem> {
+    let route = routes.iter().find(|route| route.service == service.name);
+    let port = match service.labels.get("agent.probe.port") {
+        None => route.map(|route| route.port),
+        Some(text) => match text.parse() {
+            Ok(port) if port != 0 => Some(port),
+            _ => return Err(wrong(service, "agent.probe.port", "is not a port")),
+        },
+    };
+    let kind = match (service.labels.get("agent.probe").map(String::as_str), route) {
+        (Some("tcp"), _) => ProbeKind::Tcp,
+        (Some(path), _) if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
+            ProbeKind::Http { path: path.to_owned() }
+        }
+        (Some(_), _) => {
+            return Err(wrong(service, "agent.probe", "is neither `tcp` nor a path such as `/healthz`"));
+        }
+        (None, Some(route)) => {
+            let path = if route.strip { "/".to_owned() } else { route.path.clone() };
+            ProbeKind::Route { path, host: route.host.clone() }
+        }
+        (None, None) if service.labels.contains_key("agent.probe.port") => ProbeKind::Tcp,
+        (None, None) => return Ok(None),
+    };
+    match port {
+        Some(port) => Ok(Some(Probe { port, kind })),
+        None => Err(wrong(service, "agent.probe", "needs a port: add agent.probe.port or a route")),
+    }
+}
+
+fn wrong(service: &Service, label: &str, what: &str) -> Problem {
+    let place = service.label_places.get(label).unwrap_or(&service.place);
+    let value = service.labels.get(label).map_or("", String::as_str);
+    Problem::new(place, format!("{}: the label {label} = `{value}` {what}", service.name))
+}
+
+/// `500ms`, `90s`, `2m`, `1h`.
+fn seconds(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok()?;
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::place::Place;
+
+    const PATIENCE: Patience =
+        Patience { health_timeout: Duration::from_secs(60), settle: Duration::from_secs(3) };
+
+    fn service(labels: &[(&str, &str)]) -> Service {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Service { name: "web".into(), place: Place::new("c.yaml", 3, 5), labels, ..Service::default() }
+    }
+
+    fn route() -> Route {
+        Route {
+            service: "web".into(),
+            name: "default".into(),
+            place: Place::default(),
+            listen: 80,
+            host: None,
+            path: "/django/".into(),
+            strip: false,
+            port: 8000,
+            websocket: false,
+            body_size: None,
+            timeout: None,
+        }
+    }
+
+    #[test]
+    fn a_probe_label_asks_the_routes_port() {
+        let gate = gate(&service(&[("agent.probe", "/healthz")]), &[route()], PATIENCE).unwrap();
+        let kind = ProbeKind::Http { path: "/healthz".into() };
+        assert_eq!(gate.probe, Some(Probe { port: 8000, kind }));
+    }
+
+    #[test]
+    fn a_route_without_a_probe_label_is_asked_on_its_own_path() {
+        let gate = gate(&service(&[]), &[route()], PATIENCE).unwrap();
+        let kind = ProbeKind::Route { path: "/django/".into(), host: None };
+        assert_eq!(gate.probe, Some(Probe { port: 8000, kind }));
+    }
+
+    #[test]
+    fn durations_are_read_from_labels() {
+        let labels = [("agent.health_timeout", "2m"), ("agent.settle", "500ms")];
+        let gate = gate(&service(&labels), &[], PATIENCE).unwrap();
+        assert_eq!((gate.timeout, gate.settle), (Duration::from_secs(120), Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn wrong_labels_are_all_named() {
+        let labels = [("agent.health_timeout", "soon"), ("agent.settle", "3"), ("agent.probe", "healthz")];
+        let problems = gate(&service(&labels), &[], PATIENCE).unwrap_err();
+        assert_eq!(problems.len(), 3);
+        assert_eq!(
+            problems[0].to_string(),
+            "c.yaml:3:5: web: the label agent.health_timeout = `soon` is not a duration such as `90s` or `2m`"
+        );
+        assert!(gate(&service(&[("agent.probe", "tcp")]), &[], PATIENCE).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Start-first or stop-first, and why. Pure.
+
+use crate::model::desired::Order;
+use crate::model::project::{Mount, MountSource, Service};
+
+/// The order in which a service's instances are replaced, with the reason in words for people.
+///
+/// What makes two instances side by side impossible comes first: no wish can change it. Then the wish
+/// (`deploy.update_config.order`). Then what makes two instances side by side dangerous for data.
+pub fn order(service: &Service, replicas: u32) -> (Order, String) {
+    if let Some(reason) = impossible(service) {
+        return (Order::StopFirst, reason);
+    }
+    let wish = service.deploy.as_ref().and_then(|deploy| deploy.update_config.order.as_deref());
+    match wish {
+        Some("stop-first") => return (Order::StopFirst, "deploy.update_config.order says so".into()),
+        Some(_) => return (Order::StartFirst, "deploy.update_config.order says so".into()),
+        None => {}
+    }
+    if replicas == 1
+        && let Some(reason) = service.volumes.iter().find_map(dangerous)
+    {
+        return (Order::StopFirst, reason);
+    }
+    (Order::StartFirst, "nothing stands against two instances side by side".into())
+}
+
+fn impossible(service: &Service) -> Option<String> {
+    if let Some(name) = &service.container_name {
+        return Some(format!("container_name fixes the name {name}"));
+    }
+    if let Some(mode) = &service.network_mode
+        && mode != "none"
+    {
+        return Some(format!("network_mode {mode} shares ports with others"));
+    }
+    if let Some(port) = service.ports.iter().find_map(|port| port.published.as_deref()) {
+        return Some(format!("publishes port {port} of the host, which only one can hold"));
+    }
+    let fixed = service.networks.values().find_map(|network| network.ipv4_address.as_deref());
+    fixed.map(|address| format!("ipv4_address fixes {address}"))
+}
+
+fn dangerous(mount: &Mount) -> Option<String> {
+    if mount.read_only {
+        return None;
+    }
+    match &mount.source {
+        MountSource::Volume(name) => Some(format!("writes to the volume {name}")),
+        MountSource::Host(path) => Some(format!("writes to the host's {path}")),
+        MountSource::Repository(_) | MountSource::Anonymous | MountSource::Tmpfs => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::place::Place;
+    use crate::model::project::{Deploy, MountOptions, Port};
+
+    fn mount(source: MountSource, read_only: bool) -> Mount {
+        Mount {
+            place: Place::default(),
+            source,
+            target: "/x".into(),
+            read_only,
+            options: MountOptions::default(),
+        }
+    }
+
+    fn wish(order: &str) -> Option<Deploy> {
+        let mut deploy = Deploy::default();
+        deploy.update_config.order = Some(order.into());
+        Some(deploy)
+    }
+
+    #[test]
+    fn a_plain_service_starts_first() {
+        assert_eq!(order(&Service::default(), 1).0, Order::StartFirst);
+    }
+
+    #[test]
+    fn a_published_port_stops_first_even_against_the_wish() {
+        let port = Port { target: 80, published: Some("8080".into()), ..Port::default() };
+        let service = Service { ports: vec![port], deploy: wish("start-first"), ..Service::default() };
+        let (order, reason) = order(&service, 1);
+        assert_eq!(order, Order::StopFirst);
+        assert_eq!(reason, "publishes port 8080 of the host, which only one can hold");
+    }
+
+    #[test]
+    fn a_writable_volume_stops_first_unless_the_wish_says_otherwise() {
+        let volumes = vec![mount(MountSource::Volume("data".into()), false)];
+        let service = Service { volumes: volumes.clone(), ..Service::default() };
+        assert_eq!(order(&service, 1).0, Order::StopFirst);
+        assert_eq!(order(&service, 2).0, Order::StartFirst);
+        let service = Service { volumes, deploy: wish("start-first"), ..Service::default() };
+        assert_eq!(order(&service, 1).0, Order::StartFirst);
+    }
+
+    #[test]
+    fn a_read_only_volume_starts_first() {
+        let volumes = vec![mount(MountSource::Volume("data".into()), true)];
+        assert_eq!(order(&Service { volumes, ..Service::default() }, 1).0, Order::StartFirst);
+    }
+}
