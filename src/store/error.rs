@@ -1,0 +1,60 @@
+//! What can go wrong with the store, in the words of whoever has to mend it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// Cloneable, because one failed COMMIT is the answer to every write that shared it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no store at {}: the agent has not run with this configuration yet", path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot use {} for the store", path.display())]
+    File { path: PathBuf, source: Arc<io::Error> },
+    #[error(
+        "another agent has the store {} open: stop it first, or let it do the work",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    #[error(
+        "the store was written by a newer agent (schema {found}, this one knows {known}): \
+         install that version again, or restore the copy of the store made before it"
+    )]
+    Newer { found: i64, known: usize },
+    #[error(
+        "the store still has an older schema ({found}, this agent needs {known}): \
+         start the agent's service once, it brings the store up to date"
+    )]
+    Older { found: i64, known: usize },
+    #[error("cannot bring the store's schema up to date")]
+    Migrate(#[source] Arc<rusqlite_migration::Error>),
+    #[error("the disk that holds the store is full: free some space; this write was not kept")]
+    Full(#[source] Arc<rusqlite::Error>),
+    #[error("the store cannot be written: its file or file system is read-only for this user")]
+    ReadOnly(#[source] Arc<rusqlite::Error>),
+    #[error("the store was opened for reading only")]
+    OpenedForReading,
+    #[error("the store is damaged: move the file aside and restore a copy, or start anew")]
+    Damaged(#[source] Arc<rusqlite::Error>),
+    #[error("a write that shared the transaction broke it; this write was not kept")]
+    Shared,
+    #[error("the store is closed")]
+    Closed,
+    #[error("the store refused a statement")]
+    Statement(#[source] Arc<rusqlite::Error>),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let error = Arc::new(error);
+        match code {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
