@@ -5,6 +5,7 @@ pub mod instance;
 pub mod place;
 pub mod project;
 pub mod run;
+pub mod subnet;
 
 use std::fmt;
 use std::str::FromStr;
