@@ -1,5 +1,6 @@
 //! The nouns everyone shares: plain data, no IO, no clock, no async.
 
+pub mod class;
 pub mod instance;
 pub mod place;
 pub mod project;
