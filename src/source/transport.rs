@@ -90,15 +90,19 @@ fn translate(remote: &Remote, error: git2::Error) -> SourceError {
     let says = |part: &str| message.contains(part);
     match (error.class(), error.code()) {
         (_, ErrorCode::Timeout) => SourceError::Silent { url, source: error },
-        _ if says("timed out") || says("timeout") => SourceError::Silent { url, source: error },
+        // OpenSSL reports a read that ran into the limit as "try again".
+        _ if says("timed out") || says("timeout") || says("temporarily unavailable") => {
+            SourceError::Silent { url, source: error }
+        }
         (_, ErrorCode::Certificate) | (ErrorClass::Ssl, _) => SourceError::Certificate { url, source: error },
         (ErrorClass::Http, _) if says("status code: 401") => refused(remote),
         (ErrorClass::Http, _) if says("status code: 403") => SourceError::Forbidden { url },
         (ErrorClass::Http, _) if says("status code: 404") => SourceError::NoSuchRepository { url },
-        _ if says("failed to connect") || says("failed to resolve") => {
+        _ if says("failed to connect") || says("failed to resolve address") => {
             SourceError::Unreachable { url, source: error }
         }
         (ErrorClass::Ssh, _) => ssh(remote, error, &message),
+        _ if says("failed to resolve path") => SourceError::NoSuchRepository { url },
         (_, ErrorCode::NotFound) => SourceError::NoSuchRepository { url },
         _ => SourceError::Broken { url, source: error },
     }
