@@ -1,1 +1,54 @@
-//! (room being built)
+//! Wakes: what makes the loop look again. A wake says that something may have changed and carries nothing of
+//! what: the branch is fetched and compared whoever knocked, so a lost, late, doubled or replayed knock costs
+//! nothing but time.
+//!
+//! Knocks come from a forge's push webhook (`receive`), a timer (`schedule`) and from within the agent. What
+//! a turn then does is not known here.
+
+mod deliveries;
+mod github;
+mod push;
+mod receive;
+mod schedule;
+mod wakes;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::Migration;
+
+pub use receive::{PushHook, PushHookError, router};
+pub use schedule::{Schedule, ScheduleError};
+pub use wakes::{Pending, Wakes, pending};
+
+/// The tables of this room, in order.
+pub const MIGRATIONS: &[Migration] = &[wakes::TABLE, deliveries::TABLE];
+
+/// Who woke the loop: for people and logs, never for decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Reason {
+    Boot,
+    /// `delivery` is the sender's id of the webhook.
+    Webhook {
+        delivery: String,
+    },
+    Poll,
+    Cli,
+    Drift,
+    Retry,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boot => f.write_str("the agent started"),
+            Self::Webhook { delivery } => write!(f, "webhook {delivery}"),
+            Self::Poll => f.write_str("the timer"),
+            Self::Cli => f.write_str("a person asked"),
+            Self::Drift => f.write_str("the machine differs from the release"),
+            Self::Retry => f.write_str("trying again"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A forge's webhook over HTTP: verify, write down, answer, wake.
+//!
+//! The provider follows from the address, never from the headers: forges copy each other's header names and
+//! sign different things under them. Whoever is refused hears one generic line; the log says more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use chrono::Utc;
+
+use super::github::GitHub;
+use super::push::{Delivery, Notice, shown};
+use super::{Reason, Wakes, deliveries};
+use crate::http::{RawBody, Secret, line};
+
+/// GitHub gives up after ten seconds, so there is no point in reading for longer.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Which pushes wake the loop, and who may say so.
+#[derive(Clone, Debug)]
+pub struct PushHook {
+    secrets: Vec<Secret>,
+    repositories: Vec<String>,
+    branch: String,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PushHookError {
+    #[error("a push webhook needs at least one secret: without one, anyone could send pushes")]
+    NoSecret,
+    #[error("a push webhook needs at least one repository to listen to, as `owner/name`")]
+    NoRepository,
+    #[error("`{0}` is no repository: write `owner/name` as the forge's page shows it, without a host")]
+    Repository(String),
+    #[error("`{0}` is no branch: write its plain name, such as `main`")]
+    Branch(String),
+}
+
+impl PushHook {
+    /// Several `secrets` let them be changed without losing a push: the first is the current one, all are
+    /// accepted. `repositories` are `owner/name` in any case; `branch` is a plain name.
+    pub fn new(
+        secrets: Vec<Secret>,
+        repositories: Vec<String>,
+        branch: impl Into<String>,
+    ) -> Result<Self, PushHookError> {
+        let branch = branch.into();
+        if secrets.is_empty() {
+            return Err(PushHookError::NoSecret);
+        }
+        if repositories.is_empty() {
+            return Err(PushHookError::NoRepository);
+        }
+        if let Some(bad) = repositories.iter().find(|name| !is_full_name(name)) {
+            return Err(PushHookError::Repository(bad.clone()));
+        }
+        if branch.is_empty() || branch.starts_with("refs/") || branch.contains(char::is_whitespace) {
+            return Err(PushHookError::Branch(branch));
+        }
+        Ok(Self { secrets, repositories, branch })
+    }
+}
+
+/// `owner/name`, or deeper where a forge has groups in groups.
+fn is_full_name(text: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == ':');
+    text.contains('/') && text.split('/').all(plain)
+}
+
+/// `POST /webhooks/github`. 202 is answered once the delivery and the wake are on disk; other good answers
+/// are 200 with the reason why nothing was to be done.
+pub fn router(hook: PushHook, wakes: Wakes) -> Router {
+    of::<GitHub>(hook, wakes)
+}
+
+fn of<F: Forge>(hook: PushHook, wakes: Wakes) -> Router {
+    let body = RawBody::new(F::BODY, BODY_WITHIN);
+    Router::new().route(F::PATH, post(receive::<F>)).with_state(Arc::new(Receiver { hook, wakes, body }))
+}
+
+/// What differs from forge to forge.
+pub(super) trait Forge: 'static {
+    const NAME: &'static str;
+    const PATH: &'static str;
+    /// Bytes of the largest body it sends.
+    const BODY: usize;
+
+    /// Checks who sent this, then reads it, in this order.
+    fn open(headers: &HeaderMap, raw: &[u8], secrets: &[Secret]) -> Result<Delivery, Refusal>;
+}
+
+/// Why a webhook is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("not signed: set a secret on the webhook, the same as in the agent's configuration")]
+    Unsigned,
+    /// What was wrong with the signature, for the log alone.
+    #[error("the signature does not fit: compare the webhook's secret with the agent's")]
+    Forged(&'static str),
+    #[error("the content type must be application/json or application/x-www-form-urlencoded")]
+    ContentType,
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::Unsigned | Self::Forged(_) => StatusCode::UNAUTHORIZED,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+        };
+        line(status, self)
+    }
+}
+
+struct Receiver {
+    hook: PushHook,
+    wakes: Wakes,
+    body: RawBody,
+}
+
+async fn receive<F: Forge>(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let (parts, raw) = match receiver.body.read(request).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            tracing::warn!(forge = F::NAME, %refusal, "webhook not read");
+            return refusal.into_response();
+        }
+    };
+    // Hashing and reading 25 MiB takes long enough to be noticed by everyone on this thread.
+    let shared = Arc::clone(&receiver);
+    let opened =
+        tokio::task::spawn_blocking(move || F::open(&parts.headers, &raw, &shared.hook.secrets)).await;
+    match opened {
+        Ok(Ok(delivery)) => receiver.answer(F::NAME, delivery).await,
+        Ok(Err(refusal)) => {
+            tracing::warn!(forge = F::NAME, ?refusal, "webhook refused");
+            refusal.into_response()
+        }
+        // The runtime is shutting down: nothing was taken.
+        Err(_) => line(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+    }
+}
+
+impl Receiver {
+    async fn answer(&self, forge: &'static str, delivery: Delivery) -> Response {
+        let ignored = match delivery.notice {
+            Notice::Ping => return line(StatusCode::OK, "pong"),
+            Notice::Other(event) => Some(format!("event {} moves no branch", shown(&event))),
+            Notice::Push(push) => push.beside_the_point(&self.hook.repositories, &self.hook.branch),
+        };
+        if let Some(reason) = ignored {
+            tracing::debug!(forge, delivery = delivery.id, reason, "webhook ignored");
+            return line(StatusCode::OK, format!("ignored: {reason}"));
+        }
+        let (now, id) = (Utc::now(), delivery.id.clone());
+        let reason = Reason::Webhook { delivery: delivery.id.clone() };
+        match self.wakes.wake_if(reason, move |tx| deliveries::remember(tx, forge, &id, now)).await {
+            Ok(true) => {
+                tracing::info!(forge, delivery = delivery.id, "woken by a push");
+                line(StatusCode::ACCEPTED, format!("accepted: looking at {}", shown(&self.hook.branch)))
+            }
+            Ok(false) => line(StatusCode::OK, format!("already seen: {}", shown(&delivery.id))),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, delivery = delivery.id, "a push could not be written down");
+                let text = "could not be written down; the agent's own timer will find the push";
+                line(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(secrets: usize, repositories: &[&str], branch: &str) -> Option<PushHookError> {
+        let secrets = vec![Secret::new("s").unwrap(); secrets];
+        let repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
+        PushHook::new(secrets, repositories, branch).err()
+    }
+
+    #[test]
+    fn a_hook_that_could_not_work_is_refused() {
+        assert_eq!(hook(2, &["acme/shop", "group/sub/name"], "feature/x"), None);
+        assert_eq!(hook(0, &["acme/shop"], "main"), Some(PushHookError::NoSecret));
+        assert_eq!(hook(1, &[], "main"), Some(PushHookError::NoRepository));
+        for bad in ["shop", "https://forge.example/acme/shop", "/shop", "acme/", "git@host:acme/shop"] {
+            assert_eq!(hook(1, &[bad], "main"), Some(PushHookError::Repository(bad.into())));
+        }
+        for bad in ["", "refs/heads/main", "two words"] {
+            assert_eq!(hook(1, &["acme/shop"], bad), Some(PushHookError::Branch(bad.into())));
+        }
+    }
+}
