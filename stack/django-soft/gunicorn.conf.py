@@ -13,3 +13,5 @@ keepalive = 75
 graceful_timeout = 10
 # Only nginx reaches this port; it says whether the visitor came by HTTPS.
 forwarded_allow_ips = "*"
+# Nothing here steers gunicorn at run time, and there is no place to put a socket.
+control_socket_disable = True

@@ -16,16 +16,21 @@ def the_list():
     return TodoList.from_cookie(request.cookies.get(COOKIE))
 
 
-def parts(template, todo):
+def render(template, todo):
     words = request.values.get("search", "")
     return render_template(
-        template, todo=todo, items=todo.matching(words), search=words, max_text=MAX_TEXT
+        template,
+        todo=todo,
+        items=todo.matching(words),
+        search=words,
+        max_text=MAX_TEXT,
+        instance=socket.gethostname(),
     )
 
 
 def changed(todo):
     if "HX-Request" in request.headers:
-        response = make_response(parts("list.html", todo))
+        response = make_response(render("list.html", todo))
     else:
         response = redirect(url_for("todos.page"), 303)
     response.set_cookie(
@@ -42,14 +47,14 @@ def changed(todo):
 
 @blueprint.get("/")
 def page():
-    return render_template("todo.html", list=parts("list.html", the_list()), instance=instance())
+    return render("todo.html", the_list())
 
 
 @blueprint.get("/items")
 def search():
     if "HX-Request" not in request.headers:
         return page()
-    return parts("list.html", the_list())
+    return render("list.html", the_list())
 
 
 @blueprint.post("/items")
@@ -74,12 +79,8 @@ def remove(item_id):
 
 
 @blueprint.get("/instance")
-def instance_part():
-    return instance()
-
-
 def instance():
-    return render_template("instance.html", name=socket.gethostname())
+    return render("instance.html", the_list())
 
 
 @blueprint.get("/healthz")

@@ -57,14 +57,19 @@ def close(_error=None):
 
 def record(event):
     """Keeps the event; false when it was there already. On disk when this returns."""
-    subject = (event.get("data") or {}).get("object") or {}
+    subject = event.get("data", {}).get("object", {})
     amount = next((subject[f] for f in AMOUNT_FIELDS if isinstance(subject.get(f), int)), None)
+    # Which fields there are depends on the type of the event; what is no text is left out.
+    currency, reference = (
+        subject[f] if isinstance(subject.get(f), str) else None
+        for f in ("currency", "client_reference_id")
+    )
     row = (
         event["id"],
         event["type"],
         amount,
-        subject.get("currency"),
-        subject.get("client_reference_id"),
+        currency,
+        reference,
         datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
     with database() as connection:
