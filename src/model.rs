@@ -1,10 +1,7 @@
 //! The nouns everyone shares: plain data, no IO, no clock, no async.
 
 pub mod class;
-<<<<<<< HEAD
 pub mod desired;
-=======
->>>>>>> source
 pub mod instance;
 pub mod place;
 pub mod problem;
