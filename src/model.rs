@@ -3,6 +3,7 @@
 pub mod class;
 pub mod instance;
 pub mod place;
+pub mod problem;
 pub mod project;
 pub mod run;
 

@@ -1,4 +1,5 @@
 //! Pure decisions: from texts and facts to a plan. No IO, no clock.
 
 pub mod compose;
+pub mod labels;
 pub mod nginx;

@@ -1,1 +1,81 @@
-//! (room being built)
+//! From route labels to the whole nginx configuration, as text.
+//!
+//! [`routes`] reads and checks the labels of a project; [`render`] writes the file, the same text for the same
+//! input. Upstreams are literal addresses: nginx looks up no name, neither at start nor later, so that an app
+//! that is gone cannot keep nginx from starting. Nothing here knows where the file lies or who loads it.
+
+mod head;
+mod render;
+mod routes;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::place::Place;
+
+pub use head::{generation, is_edited, origin};
+pub use render::render;
+pub use routes::{nginx_service, routes};
+
+/// One path (of one host, on one port) that a service answers.
+///
+/// It is stored in releases: add fields with `#[serde(default)]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub service: String,
+    /// `NAME` of `agent.route.NAME.…`; empty for `agent.route.…`.
+    pub name: String,
+    /// The first of the route's labels.
+    pub place: Place,
+    /// The port nginx listens on, in its container.
+    pub listen: u16,
+    /// Lower case, possibly `*.example.com`; `None` answers for every host that no other route on this port names.
+    pub host: Option<String>,
+    /// `/shop/` is everything below it, and `/shop` is redirected there. `/shop` is itself and everything below
+    /// it, without a redirect (which no webhook sender would follow). Neither is `/shopping`.
+    pub path: String,
+    /// The service sees `/cart` for `/shop/cart`, and the prefix in `X-Forwarded-Prefix`.
+    pub strip: bool,
+    /// The port the service listens on.
+    pub port: u16,
+    pub websocket: bool,
+    /// In nginx's words (`10m`); `None` is 10m.
+    pub body_size: Option<String>,
+    /// How long the service may be silent; `None` is a minute, with `websocket` an hour.
+    pub timeout: Option<Duration>,
+}
+
+/// The addresses of each service's instances that take requests. A service without one answers 503 on its paths.
+pub type Upstreams = BTreeMap<String, Vec<Ipv4Addr>>;
+
+/// What else the text depends on. Stored in releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// The operator's own template in place of the built-in one.
+    pub template: Option<OwnTemplate>,
+    /// Where nginx tells the agent which configuration it answers with; never published on the host.
+    pub generation_port: u16,
+    /// How long old workers may go on with what they have begun before a reload.
+    pub worker_shutdown: Duration,
+    /// Listen on `[::]` too. Only of use when nginx is on a network with IPv6, and nginx does not start with it
+    /// where the kernel has none.
+    pub ipv6: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { template: None, generation_port: 8099, worker_shutdown: Duration::from_secs(30), ipv6: false }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnTemplate {
+    /// For messages.
+    pub file: String,
+    pub text: String,
+}
