@@ -8,6 +8,7 @@ pub mod dockerfile;
 pub mod explain;
 pub mod fingerprint;
 pub mod gate;
+pub mod labels;
 pub mod nginx;
 pub mod order;
 pub mod policy;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Revision;
 use super::instance::{NetworkSpec, Template, VolumeSpec};
-use super::route::Route;
+use super::route::{Options, Route};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
@@ -19,9 +19,8 @@ pub struct Desired {
     pub networks: Vec<NetworkSpec>,
     pub volumes: Vec<VolumeSpec>,
     pub routes: Vec<Route>,
-    /// The operator's own nginx template, if one is used.
     #[serde(default)]
-    pub nginx_template: Option<String>,
+    pub nginx: Options,
 }
 
 impl Desired {

@@ -1,4 +1,5 @@
-//! Something wrong in a file of the repository: what, where, and how to mend it.
+//! What is wrong with something a person wrote, where, and how to mend it. Problems are collected, so that one
+//! look shows them all.
 
 use std::fmt;
 
@@ -9,7 +10,9 @@ use super::place::Place;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     pub place: Place,
+    /// What is wrong, in one sentence without a full stop.
     pub message: String,
+    /// What to write instead.
     pub hint: Option<String>,
 }
 
@@ -18,6 +21,7 @@ impl Problem {
         Self { place: place.clone(), message: message.into(), hint: None }
     }
 
+    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -33,3 +37,5 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+impl std::error::Error for Problem {}

@@ -1,4 +1,4 @@
-//! A route: which requests nginx sends to which service.
+//! A route: which requests nginx sends to which service; and what else nginx's configuration depends on.
 
 use std::time::Duration;
 
@@ -6,23 +6,58 @@ use serde::{Deserialize, Serialize};
 
 use super::place::Place;
 
+/// One path (of one host, on one port) that a service answers.
+///
+/// It is stored in releases: add fields with `#[serde(default)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     pub service: String,
-    /// `default`, or the middle part of `agent.route.NAME.port`.
+    /// `NAME` of `agent.route.NAME.…`; empty for `agent.route.…`.
     pub name: String,
+    /// The first of the route's labels.
     pub place: Place,
-    /// nginx's listening port.
+    /// The port nginx listens on, in its container.
     pub listen: u16,
-    /// Requests for this host only; `None`: for any.
+    /// Lower case, possibly `*.example.com`; `None` answers for every host that no other route on this port names.
     pub host: Option<String>,
+    /// `/shop/` is everything below it, and `/shop` is redirected there. `/shop` is itself and everything below
+    /// it, without a redirect (which no webhook sender would follow). Neither is `/shopping`.
     pub path: String,
-    /// Take the path off and say so in `X-Forwarded-Prefix`.
+    /// The service sees `/cart` for `/shop/cart`, and the prefix in `X-Forwarded-Prefix`.
     pub strip: bool,
-    /// The app's port in its container.
+    /// The port the service listens on.
     pub port: u16,
     pub websocket: bool,
-    /// In nginx's syntax, such as `10m`.
+    /// In nginx's words (`10m`); `None` is 10m.
     pub body_size: Option<String>,
+    /// How long the service may be silent; `None` is a minute, with `websocket` an hour.
     pub timeout: Option<Duration>,
+}
+
+/// What else the text depends on. Stored in releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// The operator's own template in place of the built-in one.
+    pub template: Option<OwnTemplate>,
+    /// Where nginx tells the agent which configuration it answers with; never published on the host.
+    pub generation_port: u16,
+    /// How long old workers may go on with what they have begun before a reload.
+    pub worker_shutdown: Duration,
+    /// Listen on `[::]` too. Only of use when nginx is on a network with IPv6, and nginx does not start with it
+    /// where the kernel has none.
+    pub ipv6: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { template: None, generation_port: 8099, worker_shutdown: Duration::from_secs(30), ipv6: false }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnTemplate {
+    /// For messages.
+    pub file: String,
+    pub text: String,
 }

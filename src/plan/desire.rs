@@ -9,10 +9,11 @@ use crate::model::desired::{Desired, Gate, Order, Probe, ProbeKind, Service as D
 use crate::model::instance::{ImageRef, NetworkSpec, VolumeSpec};
 use crate::model::problem::Problem;
 use crate::model::project::{Condition, Project, Service};
-use crate::model::route::Route;
+use crate::model::route::{Options, Route};
 
 use super::fingerprint::{self, Key};
 use super::gate::{self, Patience};
+use super::labels;
 use super::order::order;
 
 /// What the world said before the decision: everything is already resolved and here.
@@ -26,10 +27,9 @@ pub struct Facts<'a> {
     /// Host paths of secrets and configs, by [`object_key`].
     pub objects: &'a BTreeMap<String, String>,
     pub patience: Patience,
-    /// The host folder with nginx's configuration, and the port where nginx names what it runs.
+    /// The host folder with nginx's configuration.
     pub proxy_folder: &'a str,
-    pub generation_port: u16,
-    pub nginx_template: Option<String>,
+    pub nginx: &'a Options,
     pub key: &'a Key,
 }
 
@@ -51,19 +51,18 @@ pub fn desire(project: &Project, routes: Vec<Route>, facts: &Facts<'_>) -> Resul
             Err(found) => problems.extend(found),
         }
     }
-    let desired = Desired {
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Desired {
         stack: project.name.clone(),
         revision: facts.revision.clone(),
         services,
         networks: networks(project),
         volumes: volumes(project),
         routes,
-        nginx_template: facts.nginx_template.clone(),
-    };
-    if problems.is_empty() {
-        problems.extend(unreachable_routes(project, &desired));
-    }
-    if problems.is_empty() { Ok(desired) } else { Err(problems) }
+        nginx: facts.nginx.clone(),
+    })
 }
 
 fn desired_service(
@@ -74,11 +73,11 @@ fn desired_service(
     facts: &Facts<'_>,
 ) -> Result<DesiredService, Vec<Problem>> {
     let one_shot = awaited || gate::one_shot(service).map_err(|problem| vec![problem])?;
-    let proxy = service.labels.get("agent.nginx").is_some_and(|value| value == "true");
+    let proxy = service.labels.get(labels::NGINX).is_some_and(|value| value == "true");
     let template = template::template(project, service, one_shot, proxy, facts)?;
     let mut gate = gate::gate(service, routes, facts.patience)?;
     if proxy {
-        gate = proxy_gate(gate, facts.generation_port);
+        gate = proxy_gate(gate, facts.nginx.generation_port);
     }
     let replicas = service.scale.or(service.deploy.as_ref().and_then(|deploy| deploy.replicas)).unwrap_or(1);
     let (order, order_reason) = if one_shot {
@@ -160,21 +159,4 @@ fn volumes(project: &Project) -> Vec<VolumeSpec> {
             labels: volume.labels.clone(),
         })
         .collect()
-}
-
-/// A route needs a network that nginx and the service share, or it would answer 502 for ever.
-fn unreachable_routes(project: &Project, desired: &Desired) -> Vec<Problem> {
-    let Some(proxy) = desired.proxy() else { return Vec::new() };
-    let proxy = &proxy.template.service;
-    let lost = desired.routes.iter().filter(|route| {
-        project.services.contains_key(&route.service) && desired.path_to(&route.service).is_none()
-    });
-    lost.map(|route| {
-        Problem::new(
-            &route.place,
-            format!("nginx ({proxy}) cannot reach {}: they share no network", route.service),
-        )
-        .hint(format!("put both on one network, for example by taking `networks` off {}", route.service))
-    })
-    .collect()
 }

@@ -10,6 +10,8 @@ use crate::model::problem::Problem;
 use crate::model::project::Service;
 use crate::model::route::Route;
 
+use super::labels::{self, Refused};
+
 /// How long gates wait when the service does not say: from `[roll]` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -20,16 +22,15 @@ pub struct Patience {
 /// The gate of a service, or what is wrong with its labels.
 pub fn gate(service: &Service, routes: &[Route], patience: Patience) -> Result<Gate, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut duration = |label: &str, default: Duration| match service.labels.get(label).map(|t| seconds(t)) {
-        None => default,
-        Some(Some(value)) => value,
-        Some(None) => {
-            problems.push(wrong(service, label, "is not a duration such as `90s` or `2m`"));
+    let mut duration = |label: &str, default: Duration| match read(service, label, labels::duration) {
+        Ok(value) => value.unwrap_or(default),
+        Err(problem) => {
+            problems.push(problem);
             default
         }
     };
-    let timeout = duration("agent.health_timeout", patience.health_timeout);
-    let settle = duration("agent.settle", patience.settle);
+    let timeout = duration(labels::HEALTH_TIMEOUT, patience.health_timeout);
+    let settle = duration(labels::SETTLE, patience.settle);
     let probe = probe(service, routes).unwrap_or_else(|problem| {
         problems.push(problem);
         None
@@ -42,62 +43,52 @@ pub fn gate(service: &Service, routes: &[Route], patience: Patience) -> Result<G
 
 /// Whether a label says that the service runs to its end.
 pub fn one_shot(service: &Service) -> Result<bool, Problem> {
-    match service.labels.get("agent.oneshot").map(String::as_str) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(wrong(service, "agent.oneshot", "is neither `true` nor `false`")),
-    }
+    Ok(read(service, labels::ONESHOT, labels::flag)?.unwrap_or(false))
 }
 
 fn probe(service: &Service, routes: &[Route]) -> Result<Option<Probe>, Problem> {
     let route = routes.iter().find(|route| route.service == service.name);
-    let port = match service.labels.get("agent.probe.port") {
-        None => route.map(|route| route.port),
-        Some(text) => match text.parse() {
-            Ok(port) if port != 0 => Some(port),
-            _ => return Err(wrong(service, "agent.probe.port", "is not a port")),
-        },
-    };
-    let kind = match (service.labels.get("agent.probe").map(String::as_str), route) {
+    let named = read(service, labels::PROBE_PORT, labels::port)?;
+    let port = named.or(route.map(|route| route.port));
+    let kind = match (service.labels.get(labels::PROBE).map(String::as_str), route) {
         (Some("tcp"), _) => ProbeKind::Tcp,
         (Some(path), _) if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
             ProbeKind::Http { path: path.to_owned() }
         }
         (Some(_), _) => {
-            return Err(wrong(service, "agent.probe", "is neither `tcp` nor a path such as `/healthz`"));
+            return Err(wrong(
+                service,
+                labels::PROBE,
+                ("is neither tcp nor a path", "write tcp or a path such as /healthz"),
+            ));
         }
         (None, Some(route)) => {
             let path = if route.strip { "/".to_owned() } else { route.path.clone() };
             ProbeKind::Route { path, host: route.host.clone() }
         }
-        (None, None) if service.labels.contains_key("agent.probe.port") => ProbeKind::Tcp,
+        (None, None) if named.is_some() => ProbeKind::Tcp,
         (None, None) => return Ok(None),
     };
     match port {
         Some(port) => Ok(Some(Probe { port, kind })),
-        None => Err(wrong(service, "agent.probe", "needs a port: add agent.probe.port or a route")),
+        None => Err(wrong(service, labels::PROBE, ("needs a port", "add agent.probe.port or a route"))),
     }
 }
 
-fn wrong(service: &Service, label: &str, what: &str) -> Problem {
-    let place = service.label_places.get(label).unwrap_or(&service.place);
-    let value = service.labels.get(label).map_or("", String::as_str);
-    Problem::new(place, format!("{}: the label {label} = `{value}` {what}", service.name))
+/// A label's value, if it is there and right.
+fn read<T>(
+    service: &Service,
+    label: &str,
+    parse: fn(&str) -> Result<T, Refused>,
+) -> Result<Option<T>, Problem> {
+    let value = service.labels.get(label).map(|text| parse(text)).transpose();
+    value.map_err(|refused| wrong(service, label, refused))
 }
 
-/// `500ms`, `90s`, `2m`, `1h`.
-fn seconds(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().ok()?;
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(unit).map(Duration::from_millis)
+fn wrong(service: &Service, label: &str, (what, hint): Refused) -> Problem {
+    let value = service.labels.get(label).map_or("", String::as_str);
+    let message = format!("{}: the label {label} = `{value}` {what}", service.name);
+    Problem::new(labels::place(service, label), message).hint(hint)
 }
 
 #[cfg(test)]
@@ -155,9 +146,9 @@ mod tests {
         let labels = [("agent.health_timeout", "soon"), ("agent.settle", "3"), ("agent.probe", "healthz")];
         let problems = gate(&service(&labels), &[], PATIENCE).unwrap_err();
         assert_eq!(problems.len(), 3);
-        assert_eq!(
-            problems[0].to_string(),
-            "c.yaml:3:5: web: the label agent.health_timeout = `soon` is not a duration such as `90s` or `2m`"
+        assert_eq!(problems[0].place, Place::new("c.yaml", 3, 5));
+        assert!(
+            problems[0].message.starts_with("web: the label agent.health_timeout = `soon` is not a duration")
         );
         assert!(gate(&service(&[("agent.probe", "tcp")]), &[], PATIENCE).is_err());
     }

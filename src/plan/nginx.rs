@@ -1,1 +1,21 @@
-//! (room being built)
+//! From route labels to the whole nginx configuration, as text.
+//!
+//! [`routes`] reads and checks the labels of a project; [`render`] writes the file, the same text for the same
+//! input. Upstreams are literal addresses: nginx looks up no name, neither at start nor later, so that an app
+//! that is gone cannot keep nginx from starting. Nothing here knows where the file lies or who loads it.
+
+mod head;
+mod render;
+mod routes;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+pub use crate::model::route::{Options, OwnTemplate, Route};
+pub use head::{generation, is_edited, origin};
+pub use render::render;
+pub use routes::{nginx_service, routes};
+
+/// The addresses of each service's instances that take requests. A service without one answers 503 on its paths.
+pub type Upstreams = BTreeMap<String, Vec<Ipv4Addr>>;

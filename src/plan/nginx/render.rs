@@ -1,0 +1,205 @@
+//! Routes → text, through a template that an operator may replace.
+//!
+//! Two locks keep values from becoming syntax: the labels were checked when they were read, and here every value
+//! that a template prints, its own literals included, must be of a small alphabet; comments have a filter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use minijinja::value::{Serde, Value};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context, syntax::SyntaxConfig,
+};
+use serde::Serialize;
+
+use super::{Options, Route, Upstreams, head};
+use crate::model::place::Place;
+use crate::model::problem::Problem;
+
+const BUILT_IN: &str = include_str!("nginx.conf.j2");
+const GENERATION: &str = include_str!("generation.conf.j2");
+
+/// The whole nginx.conf: the same input gives the same text.
+///
+/// # Errors
+/// Only an operator's own template, or routes that were not made by [`super::routes`], can be wrong.
+pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<String, Problem> {
+    let (file, template) = match &options.template {
+        Some(own) => (own.file.as_str(), own.text.as_str()),
+        None => ("built-in nginx.conf.j2", BUILT_IN),
+    };
+    let problem = |error: Error| {
+        let place = Place::new(file, error.line().unwrap_or(0), 1);
+        Problem::new(&place, format!("the nginx template fails: {}", words(&error)))
+    };
+    let environment = environment(file, template).map_err(problem)?;
+    let text = environment
+        .get_template(file)
+        .and_then(|template| {
+            template.render(context! {
+                servers => Value::from(Serde(servers(routes, upstreams))),
+                upstreams => Value::from(Serde(pools(routes, upstreams))),
+                worker_shutdown => milliseconds(options.worker_shutdown),
+                ipv6 => options.ipv6,
+                generation_port => options.generation_port,
+                generation => head::UNKNOWN_GENERATION,
+            })
+        })
+        .map_err(problem)?;
+    if text.contains(head::UNKNOWN_GENERATION) {
+        Ok(head::seal(&text))
+    } else {
+        let place = Place::new(file, 0, 0);
+        let message =
+            "the nginx template has no generation server, by which the agent sees that nginx took it";
+        Err(Problem::new(&place, message).hint("add {% include \"generation.conf\" %} inside `http { }`"))
+    }
+}
+
+fn words(error: &Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+fn environment<'a>(file: &'a str, template: &'a str) -> Result<Environment<'a>, Error> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // With an escape of our own, the output of macros and filters counts as safe and is not checked again.
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("nginx".into()));
+    environment.set_formatter(|out, _, value| {
+        if value.is_safe() || plain(value) {
+            return Ok(write!(out, "{value}")?);
+        }
+        let text = value.to_string();
+        let detail = format!("`{}` may not stand in an nginx configuration", text.escape_debug());
+        Err(Error::new(ErrorKind::InvalidOperation, detail))
+    });
+    environment.add_filter("comment", |text: String| {
+        Value::from_safe_string(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+    });
+    environment.add_template("generation.conf", GENERATION)?;
+    environment.add_template(file, template)?;
+    Ok(environment)
+}
+
+fn plain(value: &Value) -> bool {
+    match value.as_str() {
+        Some(text) => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~/:*=-".contains(&b);
+            !text.is_empty() && text.bytes().all(plain)
+        }
+        None => value.is_number(),
+    }
+}
+
+/// A `server` block: one port, and one host or every other host.
+#[derive(Serialize)]
+struct ServerView<'a> {
+    listen: u16,
+    /// `None`: hosts that no other server of the port names.
+    host: Option<&'a str>,
+    /// Whether no route takes `/`, so that something must answer what no route takes.
+    open: bool,
+    routes: Vec<RouteView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RouteView<'a> {
+    service: &'a str,
+    place: String,
+    /// Ends with a slash.
+    below: String,
+    /// The path without its slash, unless that is nothing.
+    bare: Option<&'a str>,
+    /// Whether the bare path is redirected, not passed on.
+    redirect: bool,
+    strip: bool,
+    /// A pool's name; `None` when the service has no instance.
+    upstream: Option<String>,
+    websocket: bool,
+    body_size: Option<&'a str>,
+    timeout: Option<String>,
+}
+
+/// The instances behind one port of a service.
+#[derive(Serialize)]
+struct PoolView<'a> {
+    name: String,
+    service: &'a str,
+    place: String,
+    port: u16,
+    addresses: Vec<String>,
+}
+
+fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<ServerView<'a>> {
+    let mut servers: BTreeMap<(u16, Option<&str>), BTreeMap<&str, &Route>> = BTreeMap::new();
+    for route in routes {
+        // Also where every route names a host, the others need an answer.
+        servers.entry((route.listen, None)).or_default();
+        servers.entry((route.listen, route.host.as_deref())).or_default().insert(&route.path, route);
+    }
+    let view = |((listen, host), routes): ((u16, Option<&'a str>), BTreeMap<&str, &'a Route>)| ServerView {
+        listen,
+        host,
+        open: !routes.contains_key("/"),
+        routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
+    };
+    servers.into_iter().map(view).collect()
+}
+
+fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
+    let bare = route.path.strip_suffix('/').unwrap_or(&route.path);
+    let instances = upstreams.get(&route.service).is_some_and(|addresses| !addresses.is_empty());
+    let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
+    RouteView {
+        service: &route.service,
+        place: route.place.to_string(),
+        below: format!("{bare}/"),
+        bare: Some(bare).filter(|bare| !bare.is_empty()),
+        redirect: route.path.ends_with('/'),
+        strip: route.strip && !bare.is_empty(),
+        upstream: instances.then(|| pool_name(&route.service, route.port)),
+        websocket: route.websocket,
+        body_size: route.body_size.as_deref(),
+        timeout: timeout.map(milliseconds),
+    }
+}
+
+fn pools<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<PoolView<'a>> {
+    let mut pools: BTreeMap<(&str, u16), PoolView<'a>> = BTreeMap::new();
+    for route in routes {
+        let addresses: BTreeSet<_> = upstreams.get(&route.service).into_iter().flatten().collect();
+        if addresses.is_empty() {
+            continue;
+        }
+        pools.entry((&route.service, route.port)).or_insert_with(|| PoolView {
+            name: pool_name(&route.service, route.port),
+            service: &route.service,
+            place: route.place.to_string(),
+            port: route.port,
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+        });
+    }
+    pools.into_values().collect()
+}
+
+/// nginx compares the names of upstreams without case; services may differ in nothing else. No service's name
+/// has a `=`.
+fn pool_name(service: &str, port: u16) -> String {
+    let mut name = String::with_capacity(service.len() + 6);
+    for c in service.chars() {
+        if c.is_ascii_uppercase() {
+            name.push('=');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    format!("{name}_{port}")
+}
+
+fn milliseconds(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
+    }
+}

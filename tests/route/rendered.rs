@@ -1,0 +1,158 @@
+//! The text itself: as people will read it, and as nginx does.
+
+use std::time::Duration;
+
+use agent::model::place::Place;
+use agent::plan::nginx::{Options, OwnTemplate, Route, Upstreams, generation, is_edited, origin, render};
+
+use super::nginx;
+
+fn route(service: &str, path: &str, line: usize) -> Route {
+    Route {
+        service: service.into(),
+        name: String::new(),
+        place: Place::new("compose.yaml", line, 7),
+        listen: 80,
+        host: None,
+        path: path.into(),
+        strip: false,
+        port: 8000,
+        websocket: false,
+        body_size: None,
+        timeout: None,
+    }
+}
+
+fn upstreams(services: &[(&str, &[u8])]) -> Upstreams {
+    let address = |last: &u8| [172, 20, 0, *last].into();
+    services.iter().map(|(name, lasts)| ((*name).to_owned(), lasts.iter().map(address).collect())).collect()
+}
+
+/// The seed's stack: three prefixes and a direct port.
+fn stack() -> (Vec<Route>, Upstreams) {
+    let routes = vec![
+        route("django-soft", "/django/", 12),
+        route("flask-htmlx", "/flask-htmlx/", 30),
+        Route { port: 3000, ..route("rocket-ecommerce", "/rocket/", 44) },
+        Route { listen: 5001, ..route("flask-soft", "/", 58) },
+    ];
+    let services =
+        [("django-soft", &[2][..]), ("flask-htmlx", &[3]), ("rocket-ecommerce", &[4]), ("flask-soft", &[5])];
+    (routes, upstreams(&services))
+}
+
+#[test]
+fn the_seeds_stack() {
+    let (routes, upstreams) = stack();
+    let text = render(&routes, &upstreams, &Options::default()).unwrap();
+    nginx::accepts(&text);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn every_kind_of_route() {
+    let routes = vec![
+        Route { strip: true, timeout: Some(Duration::from_millis(1500)), ..route("api", "/api", 3) },
+        Route { body_size: Some("100m".into()), websocket: true, ..route("Api", "/live/", 9) },
+        route("gone", "/gone/", 20),
+        Route { host: Some("*.example.com".into()), strip: true, ..route("shop", "/", 31) },
+        Route { host: Some("shop.example.com".into()), strip: true, ..route("shop", "/old/", 32) },
+    ];
+    let upstreams = upstreams(&[("api", &[9, 10]), ("Api", &[7]), ("shop", &[8]), ("gone", &[])]);
+    let options = Options { ipv6: true, ..Options::default() };
+    let text = render(&routes, &upstreams, &options).unwrap();
+    nginx::accepts(&text);
+    let from = text.find("        location = /status").unwrap();
+    insta::assert_snapshot!(&text[from..]);
+}
+
+#[test]
+fn nothing_to_route_is_a_configuration_too() {
+    let text = render(&[], &Upstreams::new(), &Options::default()).unwrap();
+    nginx::accepts(&text);
+    assert_eq!(text.matches("listen ").count(), 1);
+}
+
+#[test]
+fn the_same_input_gives_the_same_text() {
+    let (mut routes, mut upstreams) = stack();
+    upstreams.insert("django-soft".into(), vec![[10, 0, 0, 9].into(), [10, 0, 0, 10].into()]);
+    let text = render(&routes, &upstreams, &Options::default()).unwrap();
+    routes.reverse();
+    upstreams.get_mut("django-soft").unwrap().reverse();
+    assert_eq!(render(&routes, &upstreams, &Options::default()).unwrap(), text);
+    assert!(!is_edited(&text));
+}
+
+#[test]
+fn a_label_that_moved_is_no_new_generation() {
+    let (mut routes, upstreams) = stack();
+    let before = render(&routes, &upstreams, &Options::default()).unwrap();
+    routes[0].place.line += 1;
+    let after = render(&routes, &upstreams, &Options::default()).unwrap();
+    assert_ne!(before, after);
+    assert_eq!(generation(&before), generation(&after));
+    routes[0].port += 1;
+    let other = render(&routes, &upstreams, &Options::default()).unwrap();
+    assert_ne!(generation(&before), generation(&other));
+}
+
+#[test]
+fn what_nginx_refuses_leads_back_to_the_label() {
+    let (mut routes, upstreams) = stack();
+    // As from a release that an older agent wrote: the size never went through the labels' whitelist.
+    routes[1].body_size = Some("lots".into());
+    let text = render(&routes, &upstreams, &Options::default()).unwrap();
+    let (accepted, said) = nginx::test(&text);
+    assert!(!accepted);
+    let line = said.lines().next().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    assert_eq!(origin(&text, line), Some("flask-htmlx, compose.yaml:30:7"), "{said}");
+}
+
+#[test]
+fn a_value_that_is_syntax_is_never_printed() {
+    let (mut routes, upstreams) = stack();
+    for bad in ["/a;", "/a b", "/a{", "/$uri", "/\"", "/'", "/#", "/\\", "/a\n"] {
+        routes[0].path = bad.into();
+        let problem = render(&routes, &upstreams, &Options::default()).unwrap_err();
+        assert!(problem.message.contains("may not stand in an nginx configuration"), "{problem}");
+    }
+}
+
+#[test]
+fn a_place_cannot_leave_its_comment() {
+    let (mut routes, upstreams) = stack();
+    routes[0].place.file = "a\nreturn 444;\r{".into();
+    let text = render(&routes, &upstreams, &Options::default()).unwrap();
+    assert!(text.contains("# from django-soft, a?return 444;?{:12:7\n"));
+    nginx::accepts(&text);
+}
+
+fn own(text: &str) -> Options {
+    let template = OwnTemplate { file: "nginx/site.conf.j2".into(), text: text.into() };
+    Options { template: Some(template), ..Options::default() }
+}
+
+#[test]
+fn an_operator_may_bring_a_template() {
+    let (routes, upstreams) = stack();
+    let template = "events {}\nhttp {\n{% for pool in upstreams %}\n    upstream {{ pool.name }} {\n\
+        {% for address in pool.addresses %}\n        server {{ address }}:{{ pool.port }};\n{% endfor %}\n    }\n\
+        {% endfor %}\n{% include \"generation.conf\" %}\n}\n";
+    let text = render(&routes, &upstreams, &own(template)).unwrap();
+    nginx::accepts(&text);
+    assert!(text.contains("        server 172.20.0.4:3000;\n"), "{text}");
+    assert!(generation(&text).is_some_and(|generation| text.contains(&format!("return 200 \"{generation}"))));
+}
+
+#[test]
+fn a_wrong_template_is_named_with_its_line() {
+    let (routes, upstreams) = stack();
+    let wrong = |text: &str| render(&routes, &upstreams, &own(text)).unwrap_err().to_string();
+    let broken = wrong("events {}\nhttp {\n{% for x in %}\n}\n");
+    assert!(broken.starts_with("nginx/site.conf.j2:3:1: the nginx template fails: "), "{broken}");
+    let unknown = wrong("events {}\n{{ upstrems }}\n");
+    assert!(unknown.starts_with("nginx/site.conf.j2:2:1: the nginx template fails: "), "{unknown}");
+    let silent = wrong("events {}\nhttp {}\n");
+    assert!(silent.contains("(add {% include \"generation.conf\" %} inside `http { }`)"), "{silent}");
+}
