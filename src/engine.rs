@@ -139,6 +139,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Sends the stop signal, waits for the grace, then kills. An instance that does not run is no error.
     fn stop(&self, id: &InstanceId, grace: Duration) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Gives the instance another name of its own.
+    fn rename(&self, id: &InstanceId, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
     /// Removes the instance and its anonymous volumes. One that is gone is no error.
     fn remove(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 

@@ -7,6 +7,7 @@ pub mod model;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod roll;
 pub mod route;
 pub mod source;
 pub mod store;

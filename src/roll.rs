@@ -1,0 +1,87 @@
+//! New instances beside the old ones, through their gates; the old ones out of sight, empty, gone. What happens
+//! in between (nginx) is not known here.
+//!
+//! Every act is announced in the journal before it is done. [`revert`] and [`retire`] need only the plan and what
+//! the engine shows, so they serve a failure and a crash alike.
+
+mod bring_up;
+mod drain;
+mod gate;
+mod probe;
+mod retire;
+mod revert;
+mod sockets;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, EngineError};
+use crate::model::desired::Desired;
+use crate::model::run::{Entry, RunId};
+use crate::plan::diff::Plan;
+
+pub use bring_up::{bring_up, bring_up_proxy};
+pub use retire::retire;
+pub use revert::revert;
+
+/// Where a run's entries go. An entry is durable when the future is done.
+pub trait Journal: Sync {
+    fn write(&self, entry: Entry) -> impl Future<Output = Result<(), JournalError>> + Send;
+}
+
+/// The log could not be written, so nothing more may be done.
+#[derive(Debug, thiserror::Error)]
+#[error("the run's log cannot be written")]
+pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// How patiently: from `[roll]` of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub probe_interval: Duration,
+    pub probe_timeout: Duration,
+    /// How long requests in flight may take before an old instance is stopped all the same.
+    pub drain: Duration,
+}
+
+/// One plan being carried out.
+pub struct Rolling<'a, E, J> {
+    pub engine: &'a E,
+    pub journal: &'a J,
+    pub desired: &'a Desired,
+    /// What ran before, to be put back as it was.
+    pub before: Option<&'a Desired>,
+    pub plan: &'a Plan,
+    pub run: RunId,
+    pub pace: Pace,
+    /// Somebody wants something newer: stop waiting.
+    pub newer: &'a CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RollError {
+    /// An instance did not pass its gate. `log` is the end of its output.
+    #[error("{service}: {message}")]
+    Gate { service: String, message: String, log: String },
+    #[error("something newer is to be reached")]
+    Newer,
+    #[error("{service} could not be brought up")]
+    Engine {
+        service: String,
+        #[source]
+        source: EngineError,
+    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    fn failed(service: &str) -> impl Fn(EngineError) -> RollError + use<'_, E, J> {
+        move |source| RollError::Engine { service: service.to_owned(), source }
+    }
+
+    async fn note(&self, text: String) -> Result<(), JournalError> {
+        self.journal.write(Entry::Note { text }).await
+    }
+}

@@ -1,0 +1,178 @@
+//! New instances up and through their gates, wave by wave.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use crate::engine::Engine;
+use crate::model::desired::{Order, Service};
+use crate::model::instance::{Identity, InstanceId};
+use crate::model::run::Entry;
+use crate::plan::diff::{NewInstance, OldInstance, Roll};
+
+use super::{Journal, RollError, Rolling};
+
+/// Brings up everything but nginx. When it returns well, every new instance has passed its gate and callers
+/// inside the stack find it; the old ones still serve.
+///
+/// In a wave, those that start first go together, before those that must stop first: the more has passed
+/// before anything is stopped, the fewer failures cost a gap.
+pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+    let mut waiting = Vec::new();
+    let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
+    for wave in 0..=last {
+        let rolls = rolling.plan.rolls.iter().filter(|roll| roll.wave == wave);
+        let rolls: Vec<(&Roll, &Service)> = rolls
+            .filter_map(|roll| Some((roll, rolling.desired.services.get(&roll.service)?)))
+            .filter(|(_, service)| !service.proxy)
+            .collect();
+        let first = rolls.iter().filter(|(roll, _)| roll.order == Order::StartFirst);
+        let raised = try_join_all(first.map(|(roll, service)| rolling.start_first(roll, service))).await?;
+        waiting.extend(raised.into_iter().flatten());
+        for (roll, service) in rolls.iter().filter(|(roll, _)| roll.order == Order::StopFirst) {
+            rolling.stop_first(roll, service).await?;
+        }
+    }
+    // Callers meet the new instances together, when all have passed.
+    try_join_all(waiting.iter().map(|(service, id)| rolling.admit(service, id))).await?;
+    Ok(())
+}
+
+/// Brings up nginx, whose configuration already names the new instances.
+pub async fn bring_up_proxy<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+    for roll in &rolling.plan.rolls {
+        let Some(service) = rolling.desired.services.get(&roll.service).filter(|s| s.proxy) else { continue };
+        match roll.order {
+            Order::StopFirst => rolling.stop_first(roll, service).await?,
+            Order::StartFirst => {
+                for (service, id) in rolling.start_first(roll, service).await? {
+                    rolling.admit(service, &id).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    /// Returns those that are still to be admitted.
+    async fn start_first<'s>(
+        &self,
+        roll: &Roll,
+        service: &'s Service,
+    ) -> Result<Vec<(&'s Service, InstanceId)>, RollError> {
+        let replaces = roll.old.iter().any(|old| old.serving);
+        let raised = roll.new.iter().map(|new| async move {
+            let id = self.create(roll, service, new).await?;
+            self.engine.start(&id).await.map_err(Self::failed(&roll.service))?;
+            self.pass(roll, service, new, &id).await?;
+            // Where nobody serves yet, those who start after it need it by name.
+            if !replaces && !service.one_shot {
+                self.admit(service, &id).await?;
+            }
+            Ok::<_, RollError>((service, id))
+        });
+        let raised = try_join_all(raised).await?;
+        Ok(if replaces && !service.one_shot { raised } else { Vec::new() })
+    }
+
+    /// Everything is prepared before the gap: in it lie only stop, start and the gate.
+    async fn stop_first(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
+        let failed = Self::failed(&roll.service);
+        if service.template.container_name.is_some() {
+            for old in &roll.old {
+                self.engine.rename(&old.id, &aside(old)).await.map_err(&failed)?;
+            }
+        }
+        let mut created = Vec::new();
+        for new in &roll.new {
+            created.push((new, self.create(roll, service, new).await?));
+        }
+        let grace = Duration::from_secs(service.template.stop_grace_seconds.into());
+        let stops = roll.old.iter().filter(|old| old.serving).map(|old| self.engine.stop(&old.id, grace));
+        try_join_all(stops).await.map_err(&failed)?;
+        for (new, id) in created {
+            self.engine.start(&id).await.map_err(&failed)?;
+            self.pass(roll, service, new, &id).await?;
+            self.admit(service, &id).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        roll: &Roll,
+        service: &Service,
+        new: &NewInstance,
+    ) -> Result<InstanceId, RollError> {
+        if self.newer.is_cancelled() {
+            return Err(RollError::Newer);
+        }
+        let identity = Identity {
+            stack: self.desired.stack.clone(),
+            number: new.number,
+            fingerprint: service.fingerprint.clone(),
+            run: self.run,
+            revision: self.desired.revision.clone(),
+            addresses: new.addresses.clone(),
+            admitted: false,
+        };
+        let name = identity.container_name(&service.template);
+        let order = roll.order.to_string();
+        self.journal.write(Entry::BringingUp { service: roll.service.clone(), name, order }).await?;
+        self.engine.create(&service.template, &identity).await.map_err(Self::failed(&roll.service))
+    }
+
+    async fn pass(
+        &self,
+        roll: &Roll,
+        service: &Service,
+        new: &NewInstance,
+        id: &InstanceId,
+    ) -> Result<(), RollError> {
+        let address = self.address(service, new, id).await?;
+        let passed = self.wait_for(service, id, address).await?;
+        let name = format!("{}-{}-{}", self.desired.stack, roll.service, new.number);
+        let millis = passed.after.as_millis() as u64;
+        let entry = Entry::Passed { service: roll.service.clone(), name, millis, warning: passed.warning };
+        Ok(self.journal.write(entry).await?)
+    }
+
+    /// Where the agent, on the host, reaches the instance.
+    async fn address(
+        &self,
+        service: &Service,
+        new: &NewInstance,
+        id: &InstanceId,
+    ) -> Result<Option<Ipv4Addr>, RollError> {
+        if service.gate.probe.is_none() {
+            return Ok(None);
+        }
+        if service.template.network_mode.as_deref() == Some("host") {
+            return Ok(Some(Ipv4Addr::LOCALHOST));
+        }
+        let fixed = service.template.networks.iter().find_map(|used| used.address);
+        if let Some(address) = new.addresses.values().next().copied().or(fixed) {
+            return Ok(Some(address));
+        }
+        let observed =
+            self.engine.observe(&self.desired.stack).await.map_err(Self::failed(&new_name(service)))?;
+        let instance = observed.instances.into_iter().find(|instance| instance.id == *id);
+        Ok(instance.and_then(|instance| instance.endpoints.values().find_map(|endpoint| endpoint.address)))
+    }
+
+    async fn admit(&self, service: &Service, id: &InstanceId) -> Result<(), RollError> {
+        let admitted = self.engine.admit(id, &service.template.networks).await;
+        admitted.map_err(Self::failed(&service.template.service))
+    }
+}
+
+fn new_name(service: &Service) -> String {
+    service.template.service.clone()
+}
+
+/// The name an old instance bears while its successor has its own.
+pub(super) fn aside(old: &OldInstance) -> String {
+    format!("{}-before-{}", old.name, old.id.short())
+}

@@ -1,0 +1,41 @@
+//! Letting an old instance finish what it has begun: until nothing is open to it, within bounds.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::Engine;
+use crate::model::instance::InstanceId;
+
+use super::{Journal, Rolling, sockets};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Quiet for this long is done: a request that was on its way when callers were told has arrived by then.
+const QUIET: Duration = Duration::from_millis(100);
+
+impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    /// Returns how many connections were still open when patience ended.
+    pub(super) async fn drain(&self, id: &InstanceId) -> usize {
+        let Ok(condition) = self.engine.condition(id).await else { return 0 };
+        let deadline = Instant::now() + self.pace.drain;
+        let mut quiet_since = None;
+        loop {
+            let ports: BTreeSet<u16> = sockets::listening(condition.pid).unwrap_or_default();
+            let open = sockets::open_to(condition.pid, &ports);
+            match open {
+                // It ended by itself, or the kernel does not tell us: nothing to wait for.
+                None => return 0,
+                Some(0) => {
+                    let since = *quiet_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= QUIET {
+                        return 0;
+                    }
+                }
+                Some(open) if Instant::now() >= deadline => return open,
+                Some(_) => quiet_since = None,
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}

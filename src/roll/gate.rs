@@ -1,0 +1,93 @@
+//! Waiting at the gate: looks, one after the other, until there is a verdict.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::Engine;
+use crate::model::desired::Service;
+use crate::model::instance::InstanceId;
+use crate::plan::verdict::{Look, Verdict, one_shot, verdict};
+
+use super::{Journal, RollError, Rolling, probe, sockets};
+
+/// The engine is asked less often than the app: its answer changes less often.
+const CONDITION_EVERY: Duration = Duration::from_millis(100);
+const LOG_LINES: usize = 20;
+
+/// An instance that passed: how long it took, and what could not be asked.
+pub(super) struct Passed {
+    pub(super) after: Duration,
+    pub(super) warning: Option<String>,
+}
+
+impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    /// Waits until the instance has passed or failed. One that is `kept_waiting` by something newer ends at once.
+    pub(super) async fn wait_for(
+        &self,
+        service: &Service,
+        id: &InstanceId,
+        address: Option<Ipv4Addr>,
+    ) -> Result<Passed, RollError> {
+        tokio::select! {
+            verdict = self.watch(service, id, address) => verdict,
+            () = self.newer.cancelled() => Err(RollError::Newer),
+        }
+    }
+
+    async fn watch(
+        &self,
+        service: &Service,
+        id: &InstanceId,
+        address: Option<Ipv4Addr>,
+    ) -> Result<Passed, RollError> {
+        let name = &service.template.service;
+        let start = Instant::now();
+        let mut condition = self.engine.condition(id).await.map_err(Self::failed(name))?;
+        let mut seen = Instant::now();
+        loop {
+            let asked = match (&service.gate.probe, address) {
+                (Some(probe), Some(address)) if !service.one_shot => {
+                    Some(probe::ask(probe, address, self.pace.probe_timeout).await)
+                }
+                _ => None,
+            };
+            // A probe that passes is worth nothing beside a condition from before it.
+            if asked == Some(Ok(())) || seen.elapsed() >= CONDITION_EVERY {
+                condition = self.engine.condition(id).await.map_err(Self::failed(name))?;
+                seen = Instant::now();
+            }
+            let look = Look { age: start.elapsed(), condition: condition.clone(), probe: asked };
+            let verdict =
+                if service.one_shot { one_shot(&service.gate, &look) } else { verdict(&service.gate, &look) };
+            match verdict {
+                Verdict::Waiting => tokio::time::sleep(self.pace.probe_interval).await,
+                Verdict::Healthy { warning } => {
+                    return Ok(Passed { after: start.elapsed(), warning: warning.map(str::to_owned) });
+                }
+                Verdict::Failed(message) => return Err(self.explain(service, id, &look, message).await),
+            }
+        }
+    }
+
+    /// The failure, with what a person would look for next.
+    async fn explain(
+        &self,
+        service: &Service,
+        id: &InstanceId,
+        look: &Look,
+        mut message: String,
+    ) -> RollError {
+        if let (Some(probe), Some(Err(_))) = (&service.gate.probe, &look.probe)
+            && let Some(ports) = sockets::listening(look.condition.pid)
+            && !ports.contains(&probe.port)
+        {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            let ports = if ports.is_empty() { "no port at all".into() } else { ports.join(", ") };
+            message.push_str(&format!("; the app listens on {ports}"));
+        }
+        let log = self.engine.logs(id, LOG_LINES).await.unwrap_or_default();
+        RollError::Gate { service: service.template.service.clone(), message, log }
+    }
+}

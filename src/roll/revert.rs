@@ -1,0 +1,64 @@
+//! Everything back: the run's own instances go, what served before serves again.
+//!
+//! It looks only at the plan and at what the engine shows, so that it can finish what a killed agent began.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use crate::engine::{Engine, EngineError};
+use crate::model::instance::Instance;
+use crate::model::run::Entry;
+use crate::plan::diff::OldInstance;
+
+use super::{Journal, JournalError, RollError, Rolling, bring_up::aside};
+
+/// Undoes everything the run did to containers. Requests must already go to the old instances again.
+pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+    let failed = |source| RollError::Engine { service: "the old release".into(), source };
+    let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
+    let (ours, others): (Vec<Instance>, Vec<Instance>) =
+        observed.instances.into_iter().partition(|instance| instance.run == rolling.run);
+    // Those that hold a port, a name or an address that the old ones need must be gone first.
+    for result in join_all(ours.iter().map(|instance| rolling.remove_own(instance))).await {
+        result?;
+    }
+    let olds = rolling.plan.rolls.iter().flat_map(|roll| &roll.old);
+    let olds = olds.chain(rolling.plan.removals.iter().flat_map(|removal| &removal.old));
+    let olds: Vec<&OldInstance> = olds.filter(|old| old.serving).collect();
+    let back = others.iter().filter_map(|instance| {
+        let old = olds.iter().find(|old| old.id == instance.id)?;
+        Some(rolling.put_back(instance, old))
+    });
+    let results: Vec<Result<(), EngineError>> = join_all(back).await;
+    results.into_iter().collect::<Result<(), _>>().map_err(failed)
+}
+
+impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
+        match self.end(&instance.service, &instance.id).await {
+            Ok(()) => {
+                let entry = Entry::Retired { service: instance.service.clone(), name: instance.name.clone() };
+                self.journal.write(entry).await
+            }
+            Err(error) => self.note(format!("{} could not be removed: {error}", instance.name)).await,
+        }
+    }
+
+    async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {
+        if instance.name == aside(old) {
+            self.engine.rename(&instance.id, &old.name).await?;
+        }
+        if !instance.running() {
+            self.engine.start(&instance.id).await?;
+        }
+        let Some(service) = self.before.and_then(|before| before.services.get(&instance.service)) else {
+            return Ok(());
+        };
+        let known: BTreeSet<&str> =
+            instance.endpoints.values().flat_map(|e| e.aliases.iter().map(String::as_str)).collect();
+        let names = service.template.networks.iter().flat_map(|used| &used.aliases);
+        let hidden = names.into_iter().any(|alias| !known.contains(alias.as_str()));
+        if hidden { self.engine.admit(&instance.id, &service.template.networks).await } else { Ok(()) }
+    }
+}
