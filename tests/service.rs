@@ -35,7 +35,8 @@ fn systemd_accepts_the_unit_without_a_word() {
 
 #[test]
 fn the_unit_stays_hardened() {
-    let security = |unit: &str| analyze(unit, &["security", "--offline=true", "--no-pager", "--threshold=25"]);
+    let security =
+        |unit: &str| analyze(unit, &["security", "--offline=true", "--no-pager", "--threshold=25"]);
     let output = security(&installed());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let open = installed().replace("NoNewPrivileges=true", "").replace("CapabilityBoundingSet=", "#");
