@@ -8,6 +8,7 @@ pub mod problem;
 pub mod project;
 pub mod route;
 pub mod run;
+pub mod subnet;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,11 @@
 //! Pure decisions: from texts and facts to a plan. No IO, no clock.
 
+pub mod address;
 pub mod compose;
+pub mod desire;
+pub mod diff;
 pub mod dockerfile;
+pub mod explain;
 pub mod fingerprint;
 pub mod gate;
 pub mod nginx;

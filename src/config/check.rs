@@ -1,0 +1,271 @@
+//! What a value's form alone does not show: bounds, and what must or must not stand together.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::mask::is_secret;
+use super::remote::{self, Transport, transport};
+use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
+use super::{Config, SecretFile};
+
+/// Something that cannot run, and the key to mend.
+pub(super) struct Refusal {
+    pub(super) key: &'static str,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    fn unless(&mut self, fine: bool, key: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        if !fine {
+            self.0.push(Refusal { key, message: message.into(), hint: hint.into() });
+        }
+    }
+}
+
+pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
+    let mut out = Refusals(Vec::new());
+    stack(&config.stack, &mut out);
+    source(&config.source, &mut out);
+    signing_in(&config.source, &mut out);
+    wakes(config, &mut out);
+    build(&config.build, &mut out);
+    roll(&config.roll, &mut out);
+    nginx(&config.nginx, &mut out);
+    policy(&config.policy, &mut out);
+    paths(config, &mut out);
+    let socket = config.engine.socket.as_deref().unwrap_or("/");
+    let path = socket.strip_prefix("unix://").unwrap_or(socket);
+    out.unless(
+        path.starts_with('/'),
+        "engine.socket",
+        format!("`{socket}` is not a socket on this machine"),
+        "write an absolute path such as \"/var/run/docker.sock\"; an engine is reached through its Unix socket only",
+    );
+    let kept = "at least 1 is needed, the one that runs";
+    out.unless(config.history.keep >= 1, "history.keep", "no release would be kept", kept);
+    let enough = config.history.runs >= config.history.keep;
+    let hint = format!("write at least {}, as history.keep says", config.history.keep);
+    out.unless(enough, "history.runs", "fewer runs than releases would be kept", hint);
+    positive(config.history.logs, "history.logs", &mut out);
+    out.0
+}
+
+fn positive(time: Duration, key: &'static str, out: &mut Refusals) {
+    out.unless(!time.is_zero(), key, "no time at all", "write more than \"0s\"");
+}
+
+fn stack(stack: &Stack, out: &mut Refusals) {
+    let name = stack.name.as_str();
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    let fine = name.bytes().all(plain) && !name.starts_with(['-', '_']) && name.len() <= 63;
+    let hint = "write name = \"shop\" under [stack]: containers, networks and volumes begin with it";
+    out.unless(!name.is_empty(), "stack.name", "the stack has no name", hint);
+    let hint = "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit, at most 63";
+    out.unless(fine, "stack.name", format!("`{name}` is not a project name"), hint);
+    let hint = "name at least one compose file, relative to the repository's root";
+    out.unless(!stack.compose.is_empty(), "stack.compose", "there is no compose file", hint);
+    for file in &stack.compose {
+        let inside = !file.is_empty() && !file.starts_with('/') && !file.split('/').any(|part| part == "..");
+        let hint = "name a file of the repository, relative to its root: \"stack/compose.yaml\"";
+        out.unless(inside, "stack.compose", format!("`{file}` is not inside the repository"), hint);
+    }
+    for profile in &stack.profiles {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let fine = profile.bytes().all(plain) && profile.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let hint = "use letters, digits, `.`, `_` and `-`";
+        out.unless(fine, "stack.profiles", format!("`{profile}` is not a profile's name"), hint);
+    }
+}
+
+fn source(source: &Source, out: &mut Refusals) {
+    let key = "source.url";
+    let hint = "write url = \"https://github.com/you/shop.git\" under [source]";
+    out.unless(!source.url.is_empty(), key, "there is no repository to watch", hint);
+    let hint = "write https://HOST/PATH, ssh://git@HOST/PATH, git@HOST:PATH, or file:///PATH";
+    let known = source.url.is_empty() || transport(&source.url).is_some();
+    out.unless(known, key, format!("`{}` is not an address the agent can fetch from", source.url), hint);
+    let signed = remote::userinfo(&source.url).is_some_and(|user| match transport(&source.url) {
+        Some(Transport::Ssh) => user.contains(':'),
+        _ => true,
+    });
+    let hint = "write the token into a file and name it with source.token_file; the user is source.username";
+    out.unless(!signed, key, "the address holds a secret", hint);
+    let branch = source.branch.as_str();
+    let hint = "write the name alone, such as \"main\", without refs/heads/";
+    out.unless(is_branch(branch), "source.branch", format!("`{branch}` is not a branch's name"), hint);
+    let fine = !source.username.is_empty() && !source.username.contains([':', '\n']);
+    let hint = "it is sent before a colon, so it has none; GitHub takes any, \"x-access-token\" is usual";
+    out.unless(fine, "source.username", "this cannot be a user's name", hint);
+    positive(source.connect_timeout, "source.connect_timeout", out);
+    positive(source.read_timeout, "source.read_timeout", out);
+}
+
+/// Git's rules for the names of references, as far as a branch's own name goes.
+fn is_branch(name: &str) -> bool {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    !name.contains(bad)
+        && name.split('/').all(part)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.starts_with('-')
+        && !name.starts_with("refs/")
+        && !name.ends_with('.')
+}
+
+fn signing_in(source: &Source, out: &mut Refusals) {
+    let Some(transport) = transport(&source.url) else { return };
+    let web = matches!(transport, Transport::Https | Transport::Http);
+    let ssh = transport == Transport::Ssh;
+    let unused = |what| format!("{what}, but source.url is another kind of address");
+    let hint = "remove it, or change source.url";
+    out.unless(web || source.token_file.is_none(), "source.token_file", unused("a token is for https"), hint);
+    out.unless(web || source.ca_file.is_none(), "source.ca_file", unused("an authority is for https"), hint);
+    out.unless(ssh || source.ssh_key_file.is_none(), "source.ssh_key_file", unused("a key is for ssh"), hint);
+    let hint = "name the deploy key's private half: ssh_key_file = \"/etc/agent/deploy_key\"";
+    let key = source.ssh_key_file.is_some();
+    out.unless(!ssh || key, "source.ssh_key_file", "an ssh address needs a deploy key", hint);
+    for host_key in &source.ssh_host_keys {
+        let digest = host_key.strip_prefix("SHA256:").unwrap_or("");
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
+        let hint =
+            "write it as `ssh-keyscan HOST | ssh-keygen -lf -` prints it: \"SHA256:\" and 43 characters";
+        let fine = digest.len() == 43 && digest.bytes().all(base64);
+        out.unless(fine, "source.ssh_host_keys", format!("`{host_key}` is not a key's fingerprint"), hint);
+    }
+    // Without a pinned key whoever answers in the host's place chooses what runs here.
+    let pinned = !source.ssh_host_keys.is_empty() || source.ssh_known_hosts.is_some();
+    let hint =
+        "pin it with ssh_host_keys = [\"SHA256:…\"] (your forge publishes them) or with ssh_known_hosts";
+    out.unless(!ssh || pinned, "source.ssh_host_keys", "the host's key is not pinned", hint);
+}
+
+fn wakes(config: &Config, out: &mut Refusals) {
+    if let Some(schedule) = config.poll.schedule()
+        && let Err((message, hint)) = cron_line(schedule)
+    {
+        out.unless(false, "poll.schedule", message, hint);
+    }
+    let hint = "keep it below \"1h\": it only spreads the polls of many machines";
+    let short = config.poll.jitter < Duration::from_secs(3600);
+    out.unless(short, "poll.jitter", "so long a jitter would skip polls", hint);
+    let github = &config.webhook.github;
+    let named = github.repository.as_deref().is_none_or(remote::is_repository);
+    let hint = "write it as GitHub does: \"owner/name\"";
+    out.unless(named, "webhook.github.repository", "this is not a repository's name", hint);
+    let known = github.secret_files.is_empty() || config.github_repository().is_some();
+    let message = "the repository's name cannot be told from source.url";
+    out.unless(known, "webhook.github.repository", message, hint);
+}
+
+/// Five fields that will fire some day.
+fn cron_line(text: &str) -> Result<(), (String, String)> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let [.., weekdays] = fields[..] else { return Ok(()) };
+    let example = "every five minutes is \"*/5 * * * *\"; \"off\" turns polling off".to_owned();
+    if fields.len() != 5 {
+        let message = format!("`{text}` has {} fields, not five", fields.len());
+        return Err((message, format!("minute, hour, day, month, weekday: {example}")));
+    }
+    // Programs disagree on which day is 1, so a number would be right only by luck.
+    if weekdays.split('/').next().is_some_and(|days| days.contains(|c: char| c.is_ascii_digit())) {
+        let message = format!("the weekday `{weekdays}` is a number");
+        return Err((message, "write names: SUN, MON, TUE, WED, THU, FRI, SAT, as in MON-FRI".to_owned()));
+    }
+    let Ok(schedule) = cron::Schedule::from_str(&format!("0 {text}")) else {
+        return Err((format!("`{text}` is not a schedule"), example));
+    };
+    // A fixed day, so that the same file is judged the same on every day.
+    let day = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+    match schedule.after(&day).next() {
+        Some(_) => Ok(()),
+        None => Err((format!("`{text}` never comes"), "there is no such day in any year".to_owned())),
+    }
+}
+
+fn build(build: &Build, out: &mut Refusals) {
+    let hint = "write 1 for one after the other";
+    out.unless((1..=64).contains(&build.parallel), "build.parallel", "between 1 and 64 builds can run", hint);
+    let enough = build.memory.is_none_or(|size| size.0 >= 64 << 20);
+    let hint = "write at least \"64m\", or \"\" for no bound";
+    out.unless(enough, "build.memory", "no build gets by on so little", hint);
+    positive(build.timeout, "build.timeout", out);
+}
+
+fn roll(roll: &Roll, out: &mut Refusals) {
+    positive(roll.health_timeout, "roll.health_timeout", out);
+    let calm = roll.probe_interval >= Duration::from_millis(5);
+    let hint = "write at least \"5ms\"; the default is \"30ms\"";
+    out.unless(calm, "roll.probe_interval", "probes this close would be a load of their own", hint);
+    positive(roll.probe_timeout, "roll.probe_timeout", out);
+    let hint = "keep it below roll.health_timeout, which ends the wait";
+    let within = roll.settle < roll.health_timeout;
+    out.unless(within, "roll.settle", "nothing could settle before the wait is over", hint);
+    let hint = "keep it at one hour or less: every change waits for it";
+    let bounded = roll.drain <= Duration::from_secs(3600);
+    out.unless(bounded, "roll.drain", "old instances would stay for very long", hint);
+}
+
+fn nginx(nginx: &Nginx, out: &mut Refusals) {
+    let hint = "write a port that no route listens on; the default is 8099";
+    out.unless(nginx.generation_port != 0, "nginx.generation_port", "0 is no port to ask at", hint);
+    positive(nginx.shutdown_timeout, "nginx.shutdown_timeout", out);
+}
+
+fn policy(policy: &Policy, out: &mut Refusals) {
+    for path in &policy.allow_host_paths {
+        let key = "policy.allow_host_paths";
+        let plain = path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        let hint = "write an absolute path without `..`; it allows all that is below it";
+        out.unless(plain, key, format!("`{path}` is not an absolute path"), hint);
+        let hint = "name the folders that are needed; / would be every file of the machine";
+        out.unless(!plain || !path.trim_matches('/').is_empty(), key, "this allows everything", hint);
+    }
+    for name in &policy.allow_capabilities {
+        let plain = name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') && !name.is_empty();
+        let fine = plain && !name.starts_with("CAP_") && name != "ALL";
+        let hint = "write the name in capitals without CAP_, such as \"NET_ADMIN\"; ALL cannot be allowed";
+        out.unless(fine, "policy.allow_capabilities", format!("`{name}` is not a capability's name"), hint);
+    }
+    for device in &policy.allow_devices {
+        let fine = device.starts_with("/dev/") && !device.split('/').any(|part| part == "..");
+        let hint = "write its path, such as \"/dev/dri\"";
+        out.unless(fine, "policy.allow_devices", format!("`{device}` is not a device"), hint);
+    }
+}
+
+fn paths(config: &Config, out: &mut Refusals) {
+    let plain = [
+        ("state", Some(&config.state)),
+        ("source.ssh_known_hosts", config.source.ssh_known_hosts.as_ref()),
+        ("source.ca_file", config.source.ca_file.as_ref()),
+        ("nginx.folder", config.nginx.folder.as_ref()),
+        ("nginx.template", config.nginx.template.as_ref()),
+    ];
+    for (key, path) in plain.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+        one_path(key, path, out);
+    }
+    for (key, secret) in config.secrets() {
+        match secret {
+            SecretFile::File(path) => one_path(key, path, out),
+            SecretFile::Credential(name) => {
+                let fine = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+                let hint = "write credential:NAME with the NAME of the unit's LoadCredential=";
+                out.unless(fine, key, format!("`{name}` is not a credential's name"), hint);
+            }
+        }
+    }
+}
+
+fn one_path(key: &'static str, path: &Path, out: &mut Refusals) {
+    let text = path.to_string_lossy();
+    let hint = "write it into a file that only the agent's user may read, and name the file here";
+    out.unless(!is_secret(&text), key, "this looks like the secret itself", hint);
+    out.unless(!text.is_empty(), key, "this is no path", "name a file or folder");
+    let hint = "write the whole path; no shell expands it here";
+    out.unless(!text.starts_with('~'), key, format!("`{text}` begins with a tilde"), hint);
+}

@@ -1,0 +1,42 @@
+//! What is allowed but should be known to whoever runs the agent. Looks at the files as they are now, so that
+//! `agent check` tells what the next turn would meet; decides nothing.
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::remote::{Transport, transport};
+
+/// Something that runs but should be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub key: &'static str,
+    pub message: String,
+    pub hint: String,
+}
+
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    let mut out = Vec::new();
+    for (key, secret) in config.secrets() {
+        let warning = match secret.exposed() {
+            Ok(None) => continue,
+            Ok(Some(mode)) => {
+                let path = secret.path().unwrap_or_else(|_| PathBuf::from(secret.to_string()));
+                let path = path.display();
+                let message = format!("every user of this machine can get at {path} (mode {mode:04o})");
+                Warning { key, message, hint: format!("chmod 600 {path}") }
+            }
+            Err(error) => Warning { key, message: error.to_string(), hint: error.hint() },
+        };
+        out.push(warning);
+    }
+    if transport(&config.source.url) == Some(Transport::Http) {
+        let message = "whoever is on the way can read the token and change what is deployed".to_owned();
+        out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
+    }
+    let pushes = config.webhook.listen.is_some() && !config.webhook.github.secret_files.is_empty();
+    if config.poll.schedule().is_none() && !pushes {
+        let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
+        out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });
+    }
+    out
+}

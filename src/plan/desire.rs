@@ -1,0 +1,180 @@
+//! From a compose project to the desired state: every choice that a roll needs is made here. Pure.
+
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::Revision;
+use crate::model::desired::{Desired, Gate, Order, Probe, ProbeKind, Service as DesiredService};
+use crate::model::instance::{ImageRef, NetworkSpec, VolumeSpec};
+use crate::model::problem::Problem;
+use crate::model::project::{Condition, Project, Service};
+use crate::model::route::Route;
+
+use super::fingerprint::{self, Key};
+use super::gate::{self, Patience};
+use super::order::order;
+
+/// What the world said before the decision: everything is already resolved and here.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    pub revision: &'a Revision,
+    /// By service: a tag made from the inputs for what is built, name and content id for what is pulled.
+    pub images: &'a BTreeMap<String, ImageRef>,
+    /// Host paths of repository files and folders that are mounted, by their path in the repository.
+    pub mounted: &'a BTreeMap<String, String>,
+    /// Host paths of secrets and configs, by [`object_key`].
+    pub objects: &'a BTreeMap<String, String>,
+    pub patience: Patience,
+    /// The host folder with nginx's configuration, and the port where nginx names what it runs.
+    pub proxy_folder: &'a str,
+    pub generation_port: u16,
+    pub nginx_template: Option<String>,
+    pub key: &'a Key,
+}
+
+/// How a secret or config is named in [`Facts::objects`].
+pub fn object_key(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
+/// The desired state of a project, or everything that is wrong with it.
+pub fn desire(project: &Project, routes: Vec<Route>, facts: &Facts<'_>) -> Result<Desired, Vec<Problem>> {
+    let awaited = awaited(project);
+    let mut services = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, service) in &project.services {
+        match desired_service(project, service, &routes, awaited.contains(name.as_str()), facts) {
+            Ok(desired) => {
+                services.insert(name.clone(), desired);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    let desired = Desired {
+        stack: project.name.clone(),
+        revision: facts.revision.clone(),
+        services,
+        networks: networks(project),
+        volumes: volumes(project),
+        routes,
+        nginx_template: facts.nginx_template.clone(),
+    };
+    if problems.is_empty() {
+        problems.extend(unreachable_routes(project, &desired));
+    }
+    if problems.is_empty() { Ok(desired) } else { Err(problems) }
+}
+
+fn desired_service(
+    project: &Project,
+    service: &Service,
+    routes: &[Route],
+    awaited: bool,
+    facts: &Facts<'_>,
+) -> Result<DesiredService, Vec<Problem>> {
+    let one_shot = awaited || gate::one_shot(service).map_err(|problem| vec![problem])?;
+    let proxy = service.labels.get("agent.nginx").is_some_and(|value| value == "true");
+    let template = template::template(project, service, one_shot, proxy, facts)?;
+    let mut gate = gate::gate(service, routes, facts.patience)?;
+    if proxy {
+        gate = proxy_gate(gate, facts.generation_port);
+    }
+    let replicas = service.scale.or(service.deploy.as_ref().and_then(|deploy| deploy.replicas)).unwrap_or(1);
+    let (order, order_reason) = if one_shot {
+        (Order::StartFirst, "runs to its end before anything else of the release starts".to_owned())
+    } else {
+        order(service, replicas)
+    };
+    if replicas > 1 && order == Order::StopFirst && service.container_name.is_some() {
+        let problem = Problem::new(
+            &service.place,
+            format!("{} has container_name and {replicas} replicas", service.name),
+        )
+        .hint("take one of the two away: a name fits one container");
+        return Err(vec![problem]);
+    }
+    let fingerprint = fingerprint::keyed(facts.key, &template)
+        .map_err(|error| vec![Problem::new(&service.place, format!("{}: {error}", service.name))])?;
+    let after = service.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned();
+    Ok(DesiredService {
+        template,
+        fingerprint,
+        replicas,
+        order,
+        order_reason,
+        gate,
+        one_shot,
+        proxy,
+        after: after.collect(),
+    })
+}
+
+/// nginx passes when its new workers name the configuration they run.
+fn proxy_gate(gate: Gate, generation_port: u16) -> Gate {
+    let kind = ProbeKind::Http { path: "/generation".into() };
+    Gate { probe: Some(Probe { port: generation_port, kind }), ..gate }
+}
+
+/// Services that others wait for to complete.
+fn awaited(project: &Project) -> BTreeSet<&str> {
+    let dependencies = project.services.values().flat_map(|service| &service.depends_on);
+    dependencies
+        .filter(|(_, dependency)| dependency.condition == Condition::CompletedSuccessfully)
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+fn networks(project: &Project) -> Vec<NetworkSpec> {
+    let used: BTreeSet<&String> = project.services.values().flat_map(|s| s.networks.keys()).collect();
+    let used = project.networks.iter().filter(|(key, _)| used.contains(key));
+    used.map(|(key, network)| {
+        let pool = network.ipam.first().cloned().unwrap_or_default();
+        NetworkSpec {
+            key: key.clone(),
+            name: network.name.clone(),
+            external: network.external,
+            driver: network.driver.clone(),
+            driver_opts: network.driver_opts.clone(),
+            internal: network.internal,
+            attachable: network.attachable,
+            enable_ipv6: network.enable_ipv6,
+            labels: network.labels.clone(),
+            subnet: pool.subnet,
+            gateway: pool.gateway,
+            ip_range: pool.ip_range,
+        }
+    })
+    .collect()
+}
+
+fn volumes(project: &Project) -> Vec<VolumeSpec> {
+    let volumes = project.volumes.iter();
+    volumes
+        .map(|(key, volume)| VolumeSpec {
+            key: key.clone(),
+            name: volume.name.clone(),
+            external: volume.external,
+            driver: volume.driver.clone(),
+            driver_opts: volume.driver_opts.clone(),
+            labels: volume.labels.clone(),
+        })
+        .collect()
+}
+
+/// A route needs a network that nginx and the service share, or it would answer 502 for ever.
+fn unreachable_routes(project: &Project, desired: &Desired) -> Vec<Problem> {
+    let Some(proxy) = desired.proxy() else { return Vec::new() };
+    let proxy = &proxy.template.service;
+    let lost = desired.routes.iter().filter(|route| {
+        project.services.contains_key(&route.service) && desired.path_to(&route.service).is_none()
+    });
+    lost.map(|route| {
+        Problem::new(
+            &route.place,
+            format!("nginx ({proxy}) cannot reach {}: they share no network", route.service),
+        )
+        .hint(format!("put both on one network, for example by taking `networks` off {}", route.service))
+    })
+    .collect()
+}

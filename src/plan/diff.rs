@@ -1,0 +1,283 @@
+//! Desired against observed: what to do, in which order, and why; and what is left alone. Pure: the same inputs
+//! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Revision;
+use crate::model::desired::{Desired, Order, Service};
+use crate::model::instance::{Instance, InstanceId, Observed, Phase};
+
+use super::address::next_address;
+use super::explain;
+
+/// Everything one run will do. Nothing is left to decide when it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub revision: Revision,
+    pub builds: Vec<Build>,
+    /// By wave, then service: a wave starts when the one before it has passed its gates.
+    pub rolls: Vec<Roll>,
+    pub removals: Vec<Removal>,
+    pub unchanged: Vec<String>,
+    /// What a person changed by hand and a healing run leaves as it is.
+    pub drift: Vec<String>,
+    /// The last address given on each network, for the next plan.
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+}
+
+impl Plan {
+    /// Nothing would be touched.
+    pub fn is_empty(&self) -> bool {
+        self.rolls.is_empty() && self.removals.is_empty()
+    }
+}
+
+/// An image whose inputs were never built here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    pub tag: String,
+    /// More than one when they build the same thing.
+    pub services: Vec<String>,
+}
+
+/// One service's way from its old instances to its new ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roll {
+    pub service: String,
+    pub reason: String,
+    pub order: Order,
+    pub order_reason: String,
+    pub wave: usize,
+    pub new: Vec<NewInstance>,
+    /// What goes once the new ones serve.
+    pub old: Vec<OldInstance>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewInstance {
+    pub number: u32,
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldInstance {
+    pub id: InstanceId,
+    pub name: String,
+    /// It serves now: on failure it must serve again.
+    pub serving: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub service: String,
+    pub reason: String,
+    pub old: Vec<OldInstance>,
+}
+
+/// Why the plan is made: it decides what a person's hand may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A release is applied: everything becomes as it says.
+    Release,
+    /// The current release is mended: what a person stopped stays stopped and is reported.
+    Heal,
+}
+
+/// What the plan is made from.
+#[derive(Clone, Debug)]
+pub struct Given<'a> {
+    pub desired: &'a Desired,
+    /// What was desired by the release that runs, for the reasons only.
+    pub before: Option<&'a Desired>,
+    pub observed: &'a Observed,
+    pub purpose: Purpose,
+    /// Tags of images to be built: they are not on the engine yet.
+    pub missing_images: &'a BTreeSet<String>,
+    /// The last address given on each network.
+    pub addresses: &'a BTreeMap<String, Ipv4Addr>,
+}
+
+/// The plan from what is to what should be.
+pub fn plan(given: &Given<'_>) -> Plan {
+    let mut plan = Plan {
+        revision: given.desired.revision.clone(),
+        builds: builds(given),
+        rolls: Vec::new(),
+        removals: removals(given),
+        unchanged: Vec::new(),
+        drift: Vec::new(),
+        addresses: given.addresses.clone(),
+    };
+    for (name, service) in &given.desired.services {
+        let seen: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == *name).collect();
+        match compare(name, service, &seen, given) {
+            Compared::Unchanged => plan.unchanged.push(name.clone()),
+            Compared::Drift(what) => {
+                plan.unchanged.push(name.clone());
+                plan.drift.push(what);
+            }
+            Compared::Roll { reason, add, old } => {
+                let number = seen.iter().map(|instance| instance.number).max().unwrap_or(0);
+                let new = (1..=add)
+                    .map(|n| NewInstance {
+                        number: number + n,
+                        addresses: give_addresses(service, given.observed, &mut plan.addresses),
+                    })
+                    .collect();
+                plan.rolls.push(Roll {
+                    service: name.clone(),
+                    reason,
+                    order: if old.iter().any(|o| o.serving) { service.order } else { Order::StartFirst },
+                    order_reason: if old.iter().any(|o| o.serving) {
+                        service.order_reason.clone()
+                    } else {
+                        "nothing of it serves yet".into()
+                    },
+                    wave: 0,
+                    new,
+                    old,
+                });
+            }
+        }
+    }
+    set_waves(&mut plan.rolls, given.desired);
+    plan
+}
+
+enum Compared {
+    Unchanged,
+    Drift(String),
+    Roll { reason: String, add: u32, old: Vec<OldInstance> },
+}
+
+fn compare(name: &str, service: &Service, seen: &[&Instance], given: &Given<'_>) -> Compared {
+    let (good, other): (Vec<&Instance>, Vec<&Instance>) = seen.iter().partition(|i| good(service, i));
+    let wanted = if service.one_shot { 1 } else { service.replicas as usize };
+    if given.purpose == Purpose::Heal
+        && let Some(stopped) = other.iter().find(|i| stopped_by_hand(service, i))
+    {
+        return Compared::Drift(format!("{} was stopped by hand", stopped.name));
+    }
+    let surplus = good.len().saturating_sub(wanted);
+    if good.len() >= wanted && surplus == 0 && other.is_empty() {
+        return Compared::Unchanged;
+    }
+    let add = wanted.saturating_sub(good.len()) as u32;
+    let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i)).collect();
+    old.extend(good.iter().take(surplus).map(|i| retiring(i)));
+    let reason = if add == 0 {
+        format!("{} instances too many", old.len())
+    } else if seen.is_empty() {
+        let known = given.before.is_some_and(|before| before.services.contains_key(name));
+        if known { "its container is gone".into() } else { "new in this stack".into() }
+    } else if other.iter().any(|i| i.fingerprint != service.fingerprint) {
+        explain::changes(given.before.and_then(|before| before.services.get(name)), service)
+    } else if other.is_empty() {
+        format!("{add} instances too few")
+    } else {
+        "its container does not run".into()
+    };
+    Compared::Roll { reason, add, old }
+}
+
+/// It is what is wanted and callers can find it.
+fn good(service: &Service, instance: &Instance) -> bool {
+    let ends_well = if service.one_shot {
+        matches!(instance.condition.phase, Phase::Exited(0))
+    } else {
+        instance.running() && (instance.admitted() || service.template.networks.is_empty())
+    };
+    ends_well && instance.fingerprint == service.fingerprint
+}
+
+/// The engine restarts what crashes, so what has ended under such a policy was ended by a person.
+fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
+    let restarted = matches!(service.template.restart.policy.as_str(), "always" | "unless-stopped");
+    let ended = matches!(instance.condition.phase, Phase::Exited(_) | Phase::Paused);
+    restarted && ended && !service.one_shot && instance.fingerprint == service.fingerprint
+}
+
+fn retiring(instance: &Instance) -> OldInstance {
+    let serving = instance.running();
+    OldInstance { id: instance.id.clone(), name: instance.name.clone(), serving }
+}
+
+fn builds(given: &Given<'_>) -> Vec<Build> {
+    let mut by_tag: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, service) in &given.desired.services {
+        let tag = service.template.image.name.as_str();
+        if given.missing_images.contains(tag) {
+            by_tag.entry(tag).or_default().push(name.clone());
+        }
+    }
+    by_tag.into_iter().map(|(tag, services)| Build { tag: tag.to_owned(), services }).collect()
+}
+
+fn removals(given: &Given<'_>) -> Vec<Removal> {
+    let mut gone: BTreeMap<&str, Vec<OldInstance>> = BTreeMap::new();
+    for instance in &given.observed.instances {
+        if !given.desired.services.contains_key(&instance.service) {
+            gone.entry(&instance.service).or_default().push(retiring(instance));
+        }
+    }
+    gone.into_iter()
+        .map(|(service, old)| Removal {
+            service: service.to_owned(),
+            reason: "no longer in the stack".into(),
+            old,
+        })
+        .collect()
+}
+
+fn give_addresses(
+    service: &Service,
+    observed: &Observed,
+    last: &mut BTreeMap<String, Ipv4Addr>,
+) -> BTreeMap<String, Ipv4Addr> {
+    let mut given = BTreeMap::new();
+    for used in &service.template.networks {
+        let Some(facts) = observed.networks.get(&used.network) else { continue };
+        if used.address.is_some() {
+            continue;
+        }
+        let endpoints = observed.instances.iter().filter_map(|i| i.endpoints.get(&used.network));
+        let taken: BTreeSet<Ipv4Addr> = endpoints.filter_map(|endpoint| endpoint.address).collect();
+        if let Some(address) = next_address(facts, last.get(&used.network).copied(), &taken) {
+            last.insert(used.network.clone(), address);
+            given.insert(used.network.clone(), address);
+        }
+    }
+    given
+}
+
+/// A service starts after all it waits for; nginx starts last, when it has somebody to send requests to.
+fn set_waves(rolls: &mut [Roll], desired: &Desired) {
+    let mut waves: BTreeMap<String, usize> = BTreeMap::new();
+    // Dependencies have no cycle (the loader refuses them), so as many rounds as rolls are enough.
+    for _ in 0..rolls.len() {
+        for roll in rolls.iter() {
+            let after = desired.services.get(&roll.service).map(|s| s.after.as_slice()).unwrap_or_default();
+            let wave = after.iter().filter_map(|name| waves.get(name)).max().map_or(0, |last| last + 1);
+            waves.insert(roll.service.clone(), wave);
+        }
+    }
+    let last = waves.values().max().map_or(0, |last| last + 1);
+    for roll in rolls.iter_mut() {
+        let proxy = desired.services.get(&roll.service).is_some_and(|service| service.proxy);
+        roll.wave = if proxy { last } else { waves.get(&roll.service).copied().unwrap_or(0) };
+    }
+    rolls.sort_by(|a, b| (a.wave, &a.service).cmp(&(b.wave, &b.service)));
+}
+
+/// Why a plan must not be carried out without a person's word, if so.
+pub fn prune_guard(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Option<String> {
+    let had = before.map_or(0, |before| before.services.len());
+    if desired.services.is_empty() {
+        return Some("the stack has no services any more".into());
+    }
+    let lost = plan.removals.len();
+    (had > 0 && lost * 2 > had).then(|| format!("the stack lost {lost} of its {had} services"))
+}

@@ -1,0 +1,118 @@
+//! What the agent is told to reach, and what it must not try: the target and the denied revisions.
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::model::Revision;
+use crate::model::run::{Failure, ReleaseId, RunId};
+
+use super::{Record, RecordError, facts};
+
+/// What the agent is told to reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "target", rename_all = "kebab-case")]
+pub enum Target {
+    /// The tip of the branch.
+    #[default]
+    Branch,
+    /// A release that a person chose.
+    Pinned(Hold),
+    /// Nothing: a person took the stack down.
+    Down,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub release: ReleaseId,
+    /// Until a person says `resume`; else until the first new descendant of the denied revision.
+    pub hold: bool,
+    /// What was rolled back.
+    pub denied: Option<Revision>,
+    /// Milliseconds since the Unix epoch.
+    pub since: i64,
+}
+
+/// A revision that is not tried again by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Denial {
+    pub revision: Revision,
+    pub why: Why,
+    pub run: RunId,
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum Why {
+    /// It failed in a way that only a change can mend.
+    Stalled { failure: Failure },
+    /// A person rolled it back.
+    RolledBack,
+}
+
+const TARGET: &str = "target";
+
+impl Record {
+    pub async fn target(&self) -> Result<Target, RecordError> {
+        Ok(self.fact(TARGET).await?.unwrap_or_default())
+    }
+
+    pub async fn set_target(&self, target: &Target) -> Result<(), RecordError> {
+        self.set_fact(TARGET, target).await
+    }
+
+    /// Pins a release and denies what it replaces, in one transaction.
+    pub async fn pin(&self, hold: Hold, run: RunId) -> Result<(), RecordError> {
+        self.store
+            .write(move |sql| {
+                if let Some(revision) = &hold.denied {
+                    let why = serde_json::to_string(&Why::RolledBack)?;
+                    sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
+                }
+                facts::set(sql, TARGET, &serde_json::to_string(&Target::Pinned(hold))?)
+            })
+            .await
+    }
+
+    pub async fn deny(&self, denial: Denial) -> Result<(), RecordError> {
+        let why = serde_json::to_string(&denial.why)?;
+        self.store
+            .write(move |sql| {
+                sql.execute(DENY, params![denial.revision.as_str(), why, denial.run.0, denial.at])?;
+                Ok(())
+            })
+            .await
+    }
+
+    pub async fn denial(&self, revision: &Revision) -> Result<Option<Denial>, RecordError> {
+        let revision = revision.clone();
+        self.store
+            .read(move |sql| {
+                let found: Option<(String, i64, i64)> = sql
+                    .prepare_cached("SELECT why, run, at FROM denials WHERE revision = ?1")?
+                    .query_row([revision.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                    .optional()?;
+                found
+                    .map(|(why, run, at)| {
+                        Ok(Denial { revision, why: serde_json::from_str(&why)?, run: RunId(run), at })
+                    })
+                    .transpose()
+            })
+            .await
+    }
+
+    /// A person wants it tried (again).
+    pub async fn allow(&self, revision: &Revision) -> Result<(), RecordError> {
+        let revision = revision.to_string();
+        self.store
+            .write(move |sql| {
+                sql.execute("DELETE FROM denials WHERE revision = ?1", [revision])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+const DENY: &str = "INSERT INTO denials (revision, why, run, at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET why = ?2, run = ?3, at = ?4";

@@ -1,0 +1,158 @@
+//! Releases: what a successful run made live, whole, so that it can be restored with nothing else.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use crate::model::Revision;
+use crate::model::desired::Desired;
+use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
+
+use super::runs::append;
+use super::{Record, RecordError, facts};
+
+/// The immutable result of a successful run. Time is milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Release {
+    pub id: ReleaseId,
+    pub run: RunId,
+    pub revision: Revision,
+    pub subject: String,
+    pub created_at: i64,
+    /// Holds the environment, so it never leaves the agent.
+    #[serde(skip)]
+    pub desired: Desired,
+}
+
+/// Which release runs.
+const CURRENT: &str = "current-release";
+/// The newest revision that is live, though it may have changed nothing.
+const APPLIED: &str = "applied-revision";
+
+impl Record {
+    /// Ends a run well and makes its result the current release, in one transaction.
+    pub async fn succeed(
+        &self,
+        run: RunId,
+        desired: &Desired,
+        subject: &str,
+        now: i64,
+    ) -> Result<ReleaseId, RecordError> {
+        let (text, revision) = (serde_json::to_string(desired)?, desired.revision.to_string());
+        let subject = subject.to_owned();
+        self.store
+            .write(move |sql| {
+                sql.prepare_cached(
+                    "INSERT INTO releases (run, revision, subject, created_at, desired)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![run.0, revision, subject, now, text])?;
+                let id = ReleaseId(sql.last_insert_rowid());
+                make_current(sql, id, &revision)?;
+                append(sql, run, &Entry::Ended { outcome: Outcome::Succeeded }, now)?;
+                Ok(id)
+            })
+            .await
+    }
+
+    /// Ends a run that brought back an existing release.
+    pub async fn restored(&self, run: RunId, release: &Release, now: i64) -> Result<(), RecordError> {
+        let (id, revision) = (release.id, release.revision.to_string());
+        self.store
+            .write(move |sql| {
+                make_current(sql, id, &revision)?;
+                append(sql, run, &Entry::Ended { outcome: Outcome::Succeeded }, now)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Ends a run whose revision asked for nothing new: it is live as it is.
+    pub async fn unchanged(&self, run: RunId, revision: &Revision, now: i64) -> Result<(), RecordError> {
+        let revision = serde_json::to_string(revision)?;
+        self.store
+            .write(move |sql| {
+                facts::set(sql, APPLIED, &revision)?;
+                append(sql, run, &Entry::Ended { outcome: Outcome::Unchanged }, now)?;
+                Ok(())
+            })
+            .await
+    }
+
+    pub async fn current(&self) -> Result<Option<Release>, RecordError> {
+        self.store
+            .read(|sql| match facts::get::<ReleaseId>(sql, CURRENT)? {
+                Some(id) => release(sql, id).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+
+    /// The newest revision that is live.
+    pub async fn applied(&self) -> Result<Option<Revision>, RecordError> {
+        self.fact(APPLIED).await
+    }
+
+    pub async fn release(&self, id: ReleaseId) -> Result<Release, RecordError> {
+        self.store.read(move |sql| release(sql, id)).await
+    }
+
+    /// Newest first.
+    pub async fn releases(&self) -> Result<Vec<Release>, RecordError> {
+        self.store
+            .read(|sql| {
+                let mut select = sql.prepare_cached(&format!("{SELECT} ORDER BY id DESC"))?;
+                let rows = select.query_map([], raw)?;
+                rows.map(|row| shape(row?)).collect()
+            })
+            .await
+    }
+
+    /// Nothing of the stack runs any more, by a person's word.
+    pub async fn forget_current(&self) -> Result<(), RecordError> {
+        self.store
+            .write(|sql| {
+                sql.execute("DELETE FROM facts WHERE key IN (?1, ?2)", [CURRENT, APPLIED])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Forgets all but the newest `keep` releases, the current one and `spared`.
+    pub async fn prune_releases(&self, keep: usize, spared: Option<ReleaseId>) -> Result<(), RecordError> {
+        self.store
+            .write(move |sql| {
+                let current: Option<ReleaseId> = facts::get(sql, CURRENT)?;
+                sql.execute(
+                    "DELETE FROM releases WHERE id IS NOT ?2 AND id IS NOT ?3
+                        AND id NOT IN (SELECT id FROM releases ORDER BY id DESC LIMIT ?1)",
+                    params![keep as i64, current.map(|id| id.0), spared.map(|id| id.0)],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn make_current(sql: &Connection, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
+    facts::set(sql, CURRENT, &id.0.to_string())?;
+    facts::set(sql, APPLIED, &serde_json::to_string(revision)?)
+}
+
+const SELECT: &str = "SELECT id, run, revision, subject, created_at, desired FROM releases";
+
+type Raw = (i64, i64, String, i64, String);
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok((row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?, row.get(5)?))
+}
+
+fn release(sql: &Connection, id: ReleaseId) -> Result<Release, RecordError> {
+    let found = sql.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?.query_row([id.0], raw).optional()?;
+    shape(found.ok_or(RecordError::NoRelease(id.0))?)
+}
+
+fn shape((id, run, subject, created_at, desired): Raw) -> Result<Release, RecordError> {
+    let desired: Desired = serde_json::from_str(&desired)?;
+    let revision = desired.revision.clone();
+    Ok(Release { id: ReleaseId(id), run: RunId(run), revision, subject, created_at, desired })
+}

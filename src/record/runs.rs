@@ -1,0 +1,208 @@
+//! Runs and their logs.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use crate::model::Revision;
+use crate::model::run::{Entry, Kind, Outcome, RunId, Status};
+use crate::plan::diff::Plan;
+
+use super::{Record, RecordError, from_word, word};
+
+/// A run as it stands. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    pub id: RunId,
+    pub kind: Kind,
+    pub revision: String,
+    /// The first line of the commit message.
+    pub subject: String,
+    /// Why it began: what woke the agent, or what a person asked.
+    pub reason: String,
+    pub started_at: i64,
+    pub ended_at: Option<i64>,
+    pub status: Status,
+    pub outcome: Option<Outcome>,
+}
+
+/// An entry of a run's log and when it was written (milliseconds since the Unix epoch).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Logged {
+    pub at: i64,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+impl Record {
+    /// Begins a run.
+    pub async fn begin(
+        &self,
+        kind: Kind,
+        revision: &Revision,
+        subject: &str,
+        reason: &str,
+        now: i64,
+    ) -> Result<RunId, RecordError> {
+        let (revision, subject, reason) = (revision.to_string(), subject.to_owned(), reason.to_owned());
+        let (kind, status) = (word(&kind)?, word(&Status::Started)?);
+        self.store
+            .write(move |sql| {
+                sql.prepare_cached(
+                    "INSERT INTO runs (kind, revision, subject, reason, started_at, status)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![kind, revision, subject, reason, now, status])?;
+                Ok(RunId(sql.last_insert_rowid()))
+            })
+            .await
+    }
+
+    /// Appends an entry; an illegal one is refused and changes nothing.
+    pub async fn append(&self, run: RunId, entry: Entry, now: i64) -> Result<Status, RecordError> {
+        self.store.write(move |sql| append(sql, run, &entry, now)).await
+    }
+
+    /// Keeps the plan beside the log.
+    pub async fn keep_plan(&self, run: RunId, plan: &Plan) -> Result<(), RecordError> {
+        let plan = serde_json::to_string(plan)?;
+        self.store
+            .write(move |sql| {
+                sql.execute("UPDATE runs SET plan = ?2 WHERE id = ?1", params![run.0, plan])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The newest runs, newest first.
+    pub async fn runs(&self, limit: usize) -> Result<Vec<Run>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let mut select = sql.prepare_cached(&format!("{SELECT} ORDER BY id DESC LIMIT ?1"))?;
+                let rows = select.query_map([limit as i64], raw)?;
+                rows.map(|row| run(row?)).collect()
+            })
+            .await
+    }
+
+    pub async fn run(&self, id: RunId) -> Result<Run, RecordError> {
+        self.store
+            .read(move |sql| {
+                let found = sql
+                    .prepare_cached(&format!("{SELECT} WHERE id = ?1"))?
+                    .query_row([id.0], raw)
+                    .optional()?;
+                run(found.ok_or(RecordError::NoRun(id.0))?)
+            })
+            .await
+    }
+
+    /// The plan of a run, once it has one.
+    pub async fn plan_of(&self, id: RunId) -> Result<Option<Plan>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let text: Option<String> =
+                    sql.query_row("SELECT plan FROM runs WHERE id = ?1", [id.0], |row| row.get(0))?;
+                Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+            })
+            .await
+    }
+
+    /// The log of a run from its entry `from` (counting from 0) on.
+    pub async fn log(&self, id: RunId, from: usize) -> Result<Vec<Logged>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let mut select = sql
+                    .prepare_cached("SELECT at, body FROM entries WHERE run = ?1 AND seq >= ?2 ORDER BY seq")?;
+                let rows = select.query_map(params![id.0, from as i64], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+                })?;
+                rows.map(|row| {
+                    let (at, body) = row?;
+                    Ok(Logged { at, entry: serde_json::from_str(&body)? })
+                })
+                .collect()
+            })
+            .await
+    }
+
+    /// Runs that have begun and not ended: after a start, those that a crash cut off.
+    pub async fn unended(&self) -> Result<Vec<Run>, RecordError> {
+        self.store
+            .read(|sql| {
+                let mut select = sql.prepare_cached(&format!("{SELECT} WHERE ended_at IS NULL ORDER BY id"))?;
+                let rows = select.query_map([], raw)?;
+                rows.map(|row| run(row?)).collect()
+            })
+            .await
+    }
+
+    /// Forgets all but the newest `keep` runs and says which.
+    pub async fn prune_runs(&self, keep: usize) -> Result<Vec<RunId>, RecordError> {
+        self.store
+            .write(move |sql| {
+                let mut delete = sql.prepare_cached(
+                    "DELETE FROM runs WHERE ended_at IS NOT NULL
+                        AND id NOT IN (SELECT id FROM runs ORDER BY id DESC LIMIT ?1)
+                        AND id NOT IN (SELECT run FROM releases) RETURNING id",
+                )?;
+                let rows = delete.query_map([keep as i64], |row| row.get(0))?;
+                Ok(rows.map(|id| id.map(RunId)).collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+pub(super) fn append(sql: &Connection, run: RunId, entry: &Entry, now: i64) -> Result<Status, RecordError> {
+    let status: String = sql
+        .prepare_cached("SELECT status FROM runs WHERE id = ?1")?
+        .query_row([run.0], |row| row.get(0))
+        .optional()?
+        .ok_or(RecordError::NoRun(run.0))?;
+    let next = from_word::<Status>(&status)?.next(entry)?;
+    sql.prepare_cached(
+        "INSERT INTO entries (run, seq, at, body)
+         VALUES (?1, (SELECT count(*) FROM entries WHERE run = ?1), ?2, ?3)",
+    )?
+    .execute(params![run.0, now, serde_json::to_string(entry)?])?;
+    let (ended, outcome) = match entry {
+        Entry::Ended { outcome } => (Some(now), Some(serde_json::to_string(outcome)?)),
+        _ => (None, None),
+    };
+    sql.prepare_cached("UPDATE runs SET status = ?2, ended_at = ?3, outcome = ?4 WHERE id = ?1")?
+        .execute(params![run.0, word(&next)?, ended, outcome])?;
+    Ok(next)
+}
+
+const SELECT: &str =
+    "SELECT id, kind, revision, subject, reason, started_at, ended_at, status, outcome FROM runs";
+
+type Raw = (i64, String, String, String, String, i64, Option<i64>, String, Option<String>);
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+        row.get(6)?,
+        row.get(7)?,
+        row.get(8)?,
+    ))
+}
+
+fn run(raw: Raw) -> Result<Run, RecordError> {
+    let (id, kind, revision, subject, reason, started_at, ended_at, status, outcome) = raw;
+    Ok(Run {
+        id: RunId(id),
+        kind: from_word(&kind)?,
+        revision,
+        subject,
+        reason,
+        started_at,
+        ended_at,
+        status: from_word(&status)?,
+        outcome: outcome.map(|text| serde_json::from_str(&text)).transpose()?,
+    })
+}

@@ -1,0 +1,17 @@
+//! The limits that keep a silent server from holding the agent: by itself libgit2 waits for ever.
+
+use std::time::Duration;
+
+/// Sets the longest wait for a connection and for any one answer, for every transport of this process.
+///
+/// Call it once, first thing in `main`, before any thread is started.
+#[allow(unsafe_code)]
+pub fn limit(connect: Duration, answer: Duration) -> Result<(), git2::Error> {
+    let millis = |limit: Duration| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: these write plain C globals without a lock. The caller promises that no other thread runs yet;
+    // libgit2 offers no other way to bound a connection, and a poll that never ends would end all deploys.
+    unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(millis(connect))?;
+        git2::opts::set_server_timeout_in_milliseconds(millis(answer))
+    }
+}

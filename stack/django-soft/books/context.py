@@ -1,0 +1,5 @@
+from site_config.version import VERSION
+
+
+def version(_request):
+    return {"version": VERSION}
