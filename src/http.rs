@@ -25,3 +25,6 @@ pub use serve::{Limits, serve};
 pub fn line(status: StatusCode, text: impl Display) -> Response {
     (status, format!("{text}\n")).into_response()
 }
+
+#[cfg(test)]
+mod tests;

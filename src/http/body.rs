@@ -1,6 +1,8 @@
 //! Request bodies as they came, byte for byte (signatures are made over these), bounded in size, time and
 //! in how much memory all of them together may take.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,8 +11,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::line;
 
@@ -24,7 +26,21 @@ const LARGE_AT_ONCE: usize = 4;
 pub struct RawBody {
     limit: usize,
     within: Duration,
-    large: Semaphore,
+    large: Arc<Semaphore>,
+}
+
+/// A body that was read. A large one takes up one of the few places for such until it is dropped.
+pub struct Raw {
+    bytes: Vec<u8>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Raw {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why a body was not read.
@@ -59,11 +75,11 @@ impl IntoResponse for Refusal {
 impl RawBody {
     /// At most `limit` bytes, all there `within` this time from the end of the headers.
     pub fn new(limit: usize, within: Duration) -> Self {
-        Self { limit, within, large: Semaphore::new(LARGE_AT_ONCE) }
+        Self { limit, within, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 
     /// The request's head and its whole body.
-    pub async fn read(&self, request: Request) -> Result<(Parts, Vec<u8>), Refusal> {
+    pub async fn read(&self, request: Request) -> Result<(Parts, Raw), Refusal> {
         let deadline = Instant::now() + self.within;
         let (parts, mut body) = request.into_parts();
         let length = parts.headers.get(header::CONTENT_LENGTH);
@@ -75,9 +91,9 @@ impl RawBody {
             }
             return Err(Refusal::TooLarge(self.limit));
         }
-        let _permit = match announced {
+        let place = match announced {
             Some(bytes) if bytes <= SMALL as u64 => None,
-            _ => Some(timeout_at(deadline, self.large.acquire()).await.map_err(|_| Refusal::Crowded)?),
+            _ => Some(self.place().await?),
         };
         let mut bytes = Vec::new();
         while let Some(frame) =
@@ -91,7 +107,13 @@ impl RawBody {
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((parts, bytes))
+        Ok((parts, Raw { bytes, _place: place }))
+    }
+
+    /// A place for a large body. Not waited for longer than leaves time to read it.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = timeout(self.within / 2, Arc::clone(&self.large).acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(Refusal::Crowded)
     }
 
     /// Reads on for a while without keeping anything. A client that is still sending when the connection

@@ -43,23 +43,42 @@ impl Schedule {
     /// Wakes at every time of the schedule until `stop`. Times missed (a suspended machine) are one wake,
     /// at once. `clock` is the time of day.
     pub async fn run(self, wakes: Wakes, clock: impl Fn() -> DateTime<Utc> + Send, stop: CancellationToken) {
-        let mut due = self.next_after(clock());
+        let mut timer = Timer::new(self, clock);
+        while stop.run_until_cancelled(timer.tick()).await.is_some() {
+            if let Err(error) = wakes.wake(Reason::Poll).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the timer's wake is not on disk");
+            }
+        }
+    }
+}
+
+struct Timer<C> {
+    schedule: Schedule,
+    clock: C,
+    due: Option<DateTime<Utc>>,
+}
+
+impl<C: Fn() -> DateTime<Utc>> Timer<C> {
+    fn new(schedule: Schedule, clock: C) -> Self {
+        let due = schedule.next_after(clock());
+        Self { schedule, clock, due }
+    }
+
+    /// Waits for the next time of the schedule. Dropping the future misses none.
+    async fn tick(&mut self) {
         loop {
-            let now = clock();
-            let next = self.next_after(now);
-            // The earlier of both: a clock set back must not put the next wake off.
-            due = due.into_iter().chain(next).min();
-            let Some(at) = due else { return stop.cancelled().await };
+            let now = (self.clock)();
+            let next = self.schedule.next_after(now);
+            // The earlier of both: a clock set back must not put the next time off.
+            self.due = self.due.into_iter().chain(next).min();
+            let Some(at) = self.due else { return std::future::pending().await };
             let wait = (at - now).to_std().unwrap_or_default();
             if wait.is_zero() {
-                if let Err(error) = wakes.wake(Reason::Poll).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the timer's wake is not on disk");
-                }
-                due = next;
-            } else if stop.run_until_cancelled(tokio::time::sleep(wait.min(LOOK))).await.is_none() {
+                self.due = next;
                 return;
             }
+            tokio::time::sleep(wait.min(LOOK)).await;
         }
     }
 }
@@ -74,6 +93,9 @@ fn jitter(name: &str, window: Duration) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
     use crate::store::Store;
 
@@ -104,21 +126,57 @@ mod tests {
         }
     }
 
+    /// A clock that runs with the paused time of the test and can be set.
+    fn clock(begin: &str) -> (impl Fn() -> DateTime<Utc> + use<>, Arc<AtomicI64>) {
+        let (begin, started) = (at(begin), tokio::time::Instant::now());
+        let set = Arc::new(AtomicI64::new(0));
+        let shift = Arc::clone(&set);
+        let clock = move || {
+            let elapsed = TimeDelta::from_std(started.elapsed()).unwrap();
+            begin + elapsed + TimeDelta::minutes(shift.load(Ordering::Relaxed))
+        };
+        (clock, set)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_timer_wakes_at_its_times_and_ends_when_told() {
+    async fn the_timer_ticks_at_the_times_of_the_schedule() {
+        let schedule = Schedule::parse("*/10 * * * *", "shop", Duration::from_secs(60)).unwrap();
+        let (clock, set) = clock("2026-11-22T16:00:00Z");
+        let mut expected = schedule.next_after(clock()).unwrap();
+        let mut timer = Timer::new(schedule, &clock);
+        for _ in 0..10 {
+            timer.tick().await;
+            assert_eq!(clock(), expected);
+            expected += TimeDelta::minutes(10);
+        }
+
+        set.store(35, Ordering::Relaxed);
+        let woken = clock();
+        timer.tick().await;
+        assert_eq!(clock(), woken, "what was missed ticks at once");
+        timer.tick().await;
+        assert_eq!(clock(), expected + TimeDelta::minutes(30), "and once");
+
+        set.store(-600, Ordering::Relaxed);
+        let back = clock();
+        timer.tick().await;
+        assert!(clock() - back <= TimeDelta::minutes(10), "a clock set back puts nothing off");
+    }
+
+    #[tokio::test]
+    async fn each_time_wakes_the_loop_until_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("agent.db"), super::super::MIGRATIONS).unwrap();
         let wakes = Wakes::open(store, "shop").await.unwrap();
-        let schedule = Schedule::parse("*/10 * * * *", "shop", Duration::from_secs(60)).unwrap();
-        let (begin, started) = (at("2026-11-22T16:00:00Z"), tokio::time::Instant::now());
-        let clock = move || begin + TimeDelta::from_std(started.elapsed()).unwrap();
+        let schedule = Schedule::parse("* * * * *", "shop", Duration::ZERO).unwrap();
+        // A minute passes at every look: the next time is always due.
+        let minutes = AtomicI64::new(0);
+        let clock =
+            move || at("2026-11-22T16:00:00Z") + TimeDelta::minutes(minutes.fetch_add(1, Ordering::Relaxed));
         let stop = CancellationToken::new();
-        let timer = tokio::spawn(schedule.clone().run(wakes.clone(), clock, stop.clone()));
-        let mut expected = schedule.next_after(begin).unwrap();
+        let timer = tokio::spawn(schedule.run(wakes.clone(), clock, stop.clone()));
         for _ in 0..3 {
             assert_eq!(wakes.next().await, Reason::Poll);
-            assert!(clock() >= expected, "{} before {expected}", clock());
-            expected = schedule.next_after(clock()).unwrap();
         }
         stop.cancel();
         timer.await.unwrap();
