@@ -14,6 +14,7 @@ pub mod ignore;
 mod keep;
 mod mirror;
 mod objects;
+mod packs;
 mod remote;
 pub mod timeouts;
 mod transport;

@@ -10,13 +10,16 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
-use git2::{AutotagOption, Direction, ErrorClass, FetchOptions, Repository, RepositoryInitOptions};
+use git2::{
+    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, Repository, RepositoryInitOptions,
+};
 
 use crate::model::{NotARevision, Revision};
 
 use super::error::SourceError;
 use super::ignore::Ignore;
 use super::objects::{self, Entry, Reader, Subject};
+use super::packs;
 use super::remote::Remote;
 use super::transport::{self, Verdict};
 
@@ -65,11 +68,8 @@ impl Mirror {
         if !folder.exists() {
             init(folder)?;
         }
-        // Left by a process that was killed while it downloaded.
-        for entry in list(&folder.join("objects/pack")) {
-            if !entry.file_name().as_encoded_bytes().starts_with(b"pack-") {
-                remove(&entry.path())?;
-            }
+        for left in packs::unfinished(folder) {
+            remove(&left)?;
         }
         Ok(mirror)
     }
@@ -108,9 +108,11 @@ impl Mirror {
     }
 
     fn fetch_here(&self) -> Result<Fetched, SourceError> {
-        let packs = list(&self.folder.join("objects/pack"))
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack"))
-            .count();
+        let (packs, broken) = packs::inspect(&self.folder);
+        if let Some(pack) = broken {
+            let source = git2::Error::from_str(&format!("{} is cut short", pack.display()));
+            return Err(SourceError::Damaged { folder: self.folder.clone(), source });
+        }
         let (tip, downloaded) = self.using(|repo| download(&self.remote, repo))?;
         let recloned = None;
         let fetched = Fetched { revision: tip, downloaded, forced: false, recloned };
@@ -239,6 +241,7 @@ fn download(remote: &Remote, repo: &Repository) -> Result<(Revision, bool), Sour
         .remote_anonymous(remote.url())
         .map_err(|source| SourceError::Broken { url: remote.url().to_owned(), source })?;
     let (mut connection, tip) = connect(remote, &mut git)?;
+    check_last(repo)?;
     let missing = match objects::commit(repo, &tip) {
         Ok(_) => false,
         Err(SourceError::UnknownRevision { .. }) => true,
@@ -267,14 +270,19 @@ fn download(remote: &Remote, repo: &Repository) -> Result<(Revision, bool), Sour
     Ok((tip, missing))
 }
 
+/// What the last fetch brought must be there still, or the remote is told that we have what we have not.
+fn check_last(repo: &Repository) -> Result<(), SourceError> {
+    match repo.find_reference(TIP).and_then(|reference| reference.peel_to_tree()) {
+        Err(error) if error.class() == ErrorClass::Reference && error.code() == ErrorCode::NotFound => Ok(()),
+        Err(error) => Err(objects::damaged(repo, error)),
+        Ok(_) => Ok(()),
+    }
+}
+
 fn init(folder: &Path) -> Result<Repository, SourceError> {
     let mut options = RepositoryInitOptions::new();
     options.bare(true).external_template(false).mkpath(true);
     Repository::init_opts(folder, &options).map_err(|source| disk(folder, std::io::Error::other(source)))
-}
-
-fn list(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
-    fs::read_dir(folder).into_iter().flatten().flatten()
 }
 
 fn remove(path: &Path) -> Result<(), SourceError> {

@@ -82,7 +82,8 @@ impl HttpServer {
 impl Drop for HttpServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Waited for: the port must be closed when this returns.
+            runtime.shutdown_timeout(Duration::from_secs(5));
         }
     }
 }
