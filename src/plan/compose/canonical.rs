@@ -72,13 +72,18 @@ impl Canonical<'_> {
                     }
                 }
                 Some(Support::No(instead)) => {
-                    self.log.problem(Problem::new(entry.key, format!("`{inner}` is not supported")).hint(*instead));
+                    self.log.problem(
+                        Problem::new(entry.key, format!("`{inner}` is not supported")).hint(*instead),
+                    );
                 }
                 Some(Support::Idle(why)) => {
                     self.log.warning(Problem::new(entry.key, format!("`{inner}` has no effect: {why}")));
                 }
                 None => {
-                    let problem = Problem::new(entry.key, format!("`{inner}` is not a key of the Compose Specification"));
+                    let problem = Problem::new(
+                        entry.key,
+                        format!("`{inner}` is not a key of the Compose Specification"),
+                    );
                     let names = object.keys.iter().map(|key| key.name);
                     self.log.problem(match suggest::nearest(&name, names) {
                         Some(near) => problem.hint(format!("did you mean `{near}`?")),

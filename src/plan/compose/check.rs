@@ -18,16 +18,19 @@ pub(super) fn request(request: &Request<'_>, tree: &Node, log: &mut Log) {
     let whole = Place::new(first, 0, 0);
     if !valid_project_name(request.name) {
         let message = format!("`{}` cannot be the name of a project", request.name);
-        log.problem(Problem::new(whole.clone(), message).hint(
-            "use lower-case letters, digits, `-` and `_`, starting with a letter or digit",
-        ));
+        log.problem(
+            Problem::new(whole.clone(), message)
+                .hint("use lower-case letters, digits, `-` and `_`, starting with a letter or digit"),
+        );
     }
     if let Some(name) = tree.get("name")
         && name.as_text() != Some(request.name)
     {
         let written = name.as_text().unwrap_or_default();
         let message = format!("the file calls the project `{written}`; it runs as `{}`", request.name);
-        log.warning(Problem::new(name.place.clone(), message).hint("remove `name`, or give the agent the same"));
+        log.warning(
+            Problem::new(name.place.clone(), message).hint("remove `name`, or give the agent the same"),
+        );
     }
     if tree.get("services").and_then(Node::as_map).is_none_or(|services| services.is_empty()) {
         log.problem(Problem::new(whole, "there are no services"));
@@ -45,8 +48,12 @@ pub(super) fn project(project: &mut Project, profiles: &[String], log: &mut Log)
         service.profiles.is_empty()
             || service.profiles.iter().any(|profile| profiles.iter().any(|one| one == profile || one == "*"))
     };
-    let inactive: BTreeSet<String> =
-        project.services.values().filter(|service| !active(service)).map(|service| service.name.clone()).collect();
+    let inactive: BTreeSet<String> = project
+        .services
+        .values()
+        .filter(|service| !active(service))
+        .map(|service| service.name.clone())
+        .collect();
     project.services.retain(|name, _| !inactive.contains(name));
     let needs_default = |service: &Service| service.networks.contains_key("default");
     if !project.networks.contains_key("default") && project.services.values().any(needs_default) {
@@ -93,7 +100,9 @@ fn references(project: &Project, service: &Service, inactive: &BTreeSet<String>,
             match known.get(source).map(|object| &object.content) {
                 None => undeclared(name, kind, source, place, known.keys(), log),
                 Some(FileContent::Environment { variable, value: None }) => {
-                    let message = format!("the {kind} `{source}` comes from the variable `{variable}`, which is not set");
+                    let message = format!(
+                        "the {kind} `{source}` comes from the variable `{variable}`, which is not set"
+                    );
                     let hint = format!("set `{variable}` for the agent");
                     log.problem(Problem::new(known[source].place.clone(), message).hint(hint));
                 }
@@ -125,7 +134,10 @@ fn unique_names(project: &Project, log: &mut Log) {
         let Some(name) = service.container_name.as_deref() else { continue };
         match seen.iter().find(|(known, _)| *known == name) {
             Some((_, other)) => {
-                let message = format!("`{}` and `{}` both have the `container_name` `{name}`", other.name, service.name);
+                let message = format!(
+                    "`{}` and `{}` both have the `container_name` `{name}`",
+                    other.name, service.name
+                );
                 log.problem(Problem::new(service.place.clone(), message));
             }
             None => seen.push((name, service)),
@@ -142,6 +154,8 @@ fn prune(project: &mut Project) {
         let used = |source: &MountSource| matches!(source, MountSource::Volume(name) if name == key);
         services().any(|service| service.volumes.iter().any(|mount| used(&mount.source)))
     });
-    secrets.retain(|key, _| services().any(|service| service.secrets.iter().any(|grant| grant.source == *key)));
-    configs.retain(|key, _| services().any(|service| service.configs.iter().any(|grant| grant.source == *key)));
+    secrets
+        .retain(|key, _| services().any(|service| service.secrets.iter().any(|grant| grant.source == *key)));
+    configs
+        .retain(|key, _| services().any(|service| service.configs.iter().any(|grant| grant.source == *key)));
 }

@@ -43,7 +43,9 @@ pub(super) fn parse(
 /// Values are often secrets: no message repeats any of them.
 fn said(bad: &interpolate::Invalid) -> String {
     match bad {
-        interpolate::Invalid::Syntax(_) => "a `$` starts no variable; write `$$`, or use single quotes".to_owned(),
+        interpolate::Invalid::Syntax(_) => {
+            "a `$` starts no variable; write `$$`, or use single quotes".to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -209,9 +211,14 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_line() {
-        for (text, line) in
-            [("A=1\n\nB C=2", 3), ("A='x\ny", 1), ("A=\"x\ny\"\n=1", 3), ("A=\"x\" y", 1), ("A=$", 1), ("A=1\nB=${X:?need}", 2)]
-        {
+        for (text, line) in [
+            ("A=1\n\nB C=2", 3),
+            ("A='x\ny", 1),
+            ("A=\"x\ny\"\n=1", 3),
+            ("A=\"x\" y", 1),
+            ("A=$", 1),
+            ("A=1\nB=${X:?need}", 2),
+        ] {
             assert_eq!(read(text).unwrap_err().line, line, "{text:?}");
         }
     }

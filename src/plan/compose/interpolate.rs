@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_is_no_variable_is_refused() {
-        for text in ["$", "$ ", "a $1", "${", "${}", "${1}", "${A", "${A!b}", "${A b}", "${A:}", "${X:-${}}", "$é"] {
+        for text in
+            ["$", "$ ", "a $1", "${", "${}", "${1}", "${A", "${A!b}", "${A b}", "${A:}", "${X:-${}}", "$é"]
+        {
             assert!(matches!(filled(text), Err(Invalid::Syntax(_))), "{text}");
         }
         assert_eq!(

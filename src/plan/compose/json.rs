@@ -82,7 +82,9 @@ fn escaped(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace('$', "$$")),
         Value::Array(items) => items.into_iter().map(escaped).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key.replace('$', "$$"), escaped(value))).collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(key, value)| (key.replace('$', "$$"), escaped(value))).collect()
+        }
         other => other,
     }
 }
@@ -132,7 +134,8 @@ impl Object {
     }
 
     fn section<T>(&mut self, key: &str, map: &BTreeMap<String, T>, show: impl Fn(&str, &T) -> Value) {
-        let shown: BTreeMap<String, Value> = map.iter().map(|(key, item)| (key.clone(), show(key, item))).collect();
+        let shown: BTreeMap<String, Value> =
+            map.iter().map(|(key, item)| (key.clone(), show(key, item))).collect();
         self.map(key, &shown);
     }
 }

@@ -32,7 +32,9 @@ pub(super) fn lay(base: &mut Node, over: Node, shape: Option<&'static Shape>) {
         return;
     }
     match shape {
-        Shape::Object(object) | Shape::Short(_, object) | Shape::Ulimit(object) => lay_object(base, over, object),
+        Shape::Object(object) | Shape::Short(_, object) | Shape::Ulimit(object) => {
+            lay_object(base, over, object)
+        }
         Shape::Named(inner) => lay_maps(base, over, |_| Some(inner)),
         Shape::Names(object, _) => lay_names(base, over, object),
         Shape::Pairs => lay_maps(base, over, |_| None),

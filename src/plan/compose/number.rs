@@ -18,7 +18,10 @@ pub(super) fn plain(text: &str) -> Value {
         return Value::Text(text.to_owned());
     }
     let digits = text.replace('_', "");
-    integer(&digits).map(Value::Int).or_else(|| float(&digits).map(Value::Float)).unwrap_or_else(|| Value::Text(text.to_owned()))
+    integer(&digits)
+        .map(Value::Int)
+        .or_else(|| float(&digits).map(Value::Float))
+        .unwrap_or_else(|| Value::Text(text.to_owned()))
 }
 
 /// Decimal, `0x…`, `0b…`, and octal as `0o…` or with a leading zero.

@@ -23,7 +23,8 @@ pub(super) fn documents(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Problem> 
         return Err(whole("the file is larger than 1 MiB"));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| whole("the file is not UTF-8 text"))?;
-    let mut builder = Builder { file, open: Vec::new(), done: Vec::new(), anchors: BTreeMap::new(), nodes: 0 };
+    let mut builder =
+        Builder { file, open: Vec::new(), done: Vec::new(), anchors: BTreeMap::new(), nodes: 0 };
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
         let (event, span) = event.map_err(|error| {
             Problem::new(builder.place(error.marker()), format!("not valid YAML: {}", error.info()))

@@ -28,7 +28,9 @@ pub(super) enum Shape {
     /// A path, taken from the folder of the project; canonical starts with `./` (in the repository) or `/`.
     Path,
     /// A list of words; `alone`: one word may stand for a list of one. Merging appends what is new.
-    Words { alone: bool },
+    Words {
+        alone: bool,
+    },
     /// Text that is split as a shell would, or a list. Merging replaces.
     Command,
     /// Text for a shell, or a list. Merging replaces.

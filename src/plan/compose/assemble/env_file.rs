@@ -1,12 +1,12 @@
 //! `env_file`: variables a service takes from files, under those of its own `environment`.
 
 use super::{Assembler, Scope, Variables};
+use crate::model::place::Place;
 use crate::model::project::Project;
 use crate::plan::compose::dotenv;
 use crate::plan::compose::path;
 use crate::plan::compose::problem::Problem;
 use crate::plan::compose::tree::{Node, Value};
-use crate::model::place::Place;
 
 impl Assembler<'_> {
     /// Adds the variables of their files to the services of `project`, which were read from `tree`.
@@ -27,7 +27,9 @@ impl Assembler<'_> {
     /// The variables of one file. Those of the files before it can be used in its values.
     fn env_file(&mut self, node: &Node, before: &Variables, scope: &Scope) -> Option<Variables> {
         let Some(resolved) = node.get("path").and_then(Node::as_text) else {
-            self.log.problem(Problem::new(node.place.clone(), "`env_file` names no file").hint("write `path: FILE`"));
+            self.log.problem(
+                Problem::new(node.place.clone(), "`env_file` names no file").hint("write `path: FILE`"),
+            );
             return None;
         };
         let Some(file) = path::repository(resolved) else {

@@ -54,7 +54,8 @@ impl Assembler<'_> {
         let link = (source.file.clone(), name.to_owned());
         if chain.contains(&link) || chain.len() >= CHAIN {
             let message = format!("`{name}` extends itself, by way of other services");
-            self.log.problem(Problem::new(extends.key, message).hint("take one `extends` of the circle away"));
+            self.log
+                .problem(Problem::new(extends.key, message).hint("take one `extends` of the circle away"));
             return None;
         }
         chain.push(link);

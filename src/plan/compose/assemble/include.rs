@@ -21,7 +21,9 @@ impl Assembler<'_> {
     fn included(&mut self, include: &Node, scope: &Scope, chain: &[String]) -> Option<Node> {
         let files = self.repository_files(include.get("path"), scope)?;
         let Some(first) = files.first() else {
-            self.log.problem(Problem::new(include.place.clone(), "`include` names no file").hint("write `path: FILE`"));
+            self.log.problem(
+                Problem::new(include.place.clone(), "`include` names no file").hint("write `path: FILE`"),
+            );
             return None;
         };
         if chain.contains(first) || chain.len() >= CHAIN {
@@ -66,7 +68,9 @@ impl Assembler<'_> {
             if tree.get(key).is_none_or(Node::is_null) {
                 tree.set(key, Node::map(&included.place));
             }
-            let Some(target) = tree.as_map_mut().and_then(|map| map.get_mut(key)?.node.as_map_mut()) else { continue };
+            let Some(target) = tree.as_map_mut().and_then(|map| map.get_mut(key)?.node.as_map_mut()) else {
+                continue;
+            };
             for (name, entry) in found {
                 match target.get(&name) {
                     None => {

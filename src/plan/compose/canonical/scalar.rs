@@ -76,12 +76,15 @@ impl Canonical<'_> {
 
     fn duration(&mut self, node: &Node, path: &str) -> Option<Value> {
         if let Value::Int(number) = node.value {
-            let problem = Problem::new(node.place.clone(), format!("`{path}` is a duration and needs a unit"));
+            let problem =
+                Problem::new(node.place.clone(), format!("`{path}` is a duration and needs a unit"));
             self.log.problem(problem.hint(format!("write `{number}s` for seconds")));
             return None;
         }
         self.read(node, path, "a duration such as `30s` or `1m30s`", |value| match value {
-            Value::Text(text) => number::duration(text).map(|value| Value::Int(value.as_nanos().cast_signed() as _)),
+            Value::Text(text) => {
+                number::duration(text).map(|value| Value::Int(value.as_nanos().cast_signed() as _))
+            }
             _ => None,
         })
     }

@@ -20,7 +20,10 @@ pub(super) fn check(service: &Service, log: &mut Log) {
     let deploy = service.deploy.as_ref();
     let replicas = deploy.and_then(|deploy| deploy.replicas);
     if disagree(service.scale, replicas) {
-        problem(format!("`{name}` has different numbers in `scale` and `deploy.replicas`"), "keep one of them");
+        problem(
+            format!("`{name}` has different numbers in `scale` and `deploy.replicas`"),
+            "keep one of them",
+        );
     }
     if service.container_name.is_some() && service.scale.or(replicas).unwrap_or(1) > 1 {
         let message = format!("`{name}` has a `container_name` and more than one replica");

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Object, repository};
 use crate::model::project::{
-    Attachment, Build, Condition, Dependency, Deploy, FileGrant, Healthcheck, Logging, Mount, MountSource, Port,
-    Resources, Service, Ulimit,
+    Attachment, Build, Condition, Dependency, Deploy, FileGrant, Healthcheck, Logging, Mount, MountSource,
+    Port, Resources, Service, Ulimit,
 };
 
 pub(super) fn service(_: &str, service: &Service) -> Value {
@@ -208,7 +208,9 @@ fn mount(mount: &Mount) -> Value {
     out.set("type", kind);
     out.set("target", &mount.target);
     out.flag("read_only", mount.read_only);
-    out.set(kind, inner.done());
+    if !inner.0.is_empty() {
+        out.set(kind, inner.done());
+    }
     out.done()
 }
 

@@ -1,15 +1,16 @@
 //! A service and everything inside it but `deploy`.
 
 use super::Shape::{
-    Bool, Bytes, Command, Duration, Float, Hosts, Int, Many, Mode, Named, Names, OneOf, Pairs, Path, Text, Word,
-    Words,
+    Bool, Bytes, Command, Duration, Float, Hosts, Int, Many, Mode, Named, Names, OneOf, Pairs, Path, Text,
+    Word, Words,
 };
 use super::deploy::DEPLOY;
 use super::{Identity, Key, Object, Shape, Short, idle, key, no};
 
 const WINDOWS: &str = "it is for Windows containers";
 const LIMITS: &str = "use `cpus`, `mem_limit`, `pids_limit` or `deploy.resources`";
-const ALIASES: &str = "services of one network reach each other by name; for another name use `networks.NAME.aliases`";
+const ALIASES: &str =
+    "services of one network reach each other by name; for another name use `networks.NAME.aliases`";
 
 pub(in super::super) static SERVICE: Object = Object {
     title: "services",
@@ -166,13 +167,7 @@ static EXTENDS: Object =
 
 static GRANT: Object = Object {
     title: "services: secrets, configs",
-    keys: &[
-        key("source", Text),
-        key("target", Text),
-        key("uid", Text),
-        key("gid", Text),
-        key("mode", Mode),
-    ],
+    keys: &[key("source", Text), key("target", Text), key("uid", Text), key("gid", Text), key("mode", Mode)],
 };
 
 static HEALTHCHECK: Object = Object {
@@ -219,8 +214,7 @@ static PORT: Object = Object {
     ],
 };
 
-static ULIMIT: Object =
-    Object { title: "services: ulimits", keys: &[key("soft", Int), key("hard", Int)] };
+static ULIMIT: Object = Object { title: "services: ulimits", keys: &[key("soft", Int), key("hard", Int)] };
 
 static MOUNT: Object = Object {
     title: "services: volumes",
@@ -241,10 +235,7 @@ static BIND: Object = Object {
     title: "services: volumes: bind",
     keys: &[
         key("create_host_path", Bool),
-        key(
-            "propagation",
-            OneOf(&["private", "rprivate", "shared", "rshared", "slave", "rslave"]),
-        ),
+        key("propagation", OneOf(&["private", "rprivate", "shared", "rshared", "slave", "rslave"])),
         no("recursive", "the engine's default is used"),
         key("selinux", OneOf(&["z", "Z"])),
     ],

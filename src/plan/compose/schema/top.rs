@@ -78,7 +78,8 @@ static VOLUME: Object = Object {
 
 const NO_DRIVER: Key = no("driver", "secrets and configs come from a file, a variable or the text itself");
 const NO_TEMPLATE: Key = no("template_driver", "templates are not filled in; use variables");
-const NO_OPTIONS: Key = no("driver_opts", "secrets and configs come from a file, a variable or the text itself");
+const NO_OPTIONS: Key =
+    no("driver_opts", "secrets and configs come from a file, a variable or the text itself");
 const NO_LABELS: Key = no("labels", "secrets and configs are files for a container and carry no labels");
 const NO_NAME: Key = no("name", "secrets and configs live in the project and need no name of their own");
 const NO_EXTERNAL: Key = no("external", "name a `file` or an `environment` variable as its source");

@@ -49,7 +49,8 @@ fn options(reader: &Reader<'_>, log: &mut Log) -> MountOptions {
     if let Some(bind) = reader.inner("bind") {
         options.propagation = bind.text("propagation");
         options.selinux = bind.text("selinux");
-        options.create_host_path = bind.flag("create_host_path").unwrap_or(true);
+        // The short form says yes by itself; in the long form it is asked for, as the reference has it.
+        options.create_host_path = bind.is("create_host_path");
     }
     if let Some(volume) = reader.inner("volume") {
         options.nocopy = volume.is("nocopy");

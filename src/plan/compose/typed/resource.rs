@@ -56,7 +56,8 @@ fn named(project: &str, key: &str, reader: &Reader<'_>, log: &mut Log) -> (Strin
     if is_external {
         for other in ["driver", "driver_opts", "labels", "ipam", "internal", "attachable", "enable_ipv6"] {
             if let Some(node) = reader.get(other) {
-                let message = format!("`{}` is external: `{other}` is not this project's to set", reader.path);
+                let message =
+                    format!("`{}` is external: `{other}` is not this project's to set", reader.path);
                 log.problem(Problem::new(node.place.clone(), message));
             }
         }
@@ -79,7 +80,9 @@ pub(super) fn file_object(section: &str, key: &str, entry: &Entry, log: &mut Log
         (Some(content), None) => Some(FileObject { place: entry.key.clone(), content }),
         (None, _) => {
             let message = format!("`{section}.{key}` comes from nowhere");
-            log.problem(Problem::new(entry.key.clone(), message).hint("give it a `file` or an `environment`"));
+            log.problem(
+                Problem::new(entry.key.clone(), message).hint("give it a `file` or an `environment`"),
+            );
             None
         }
         (Some(_), Some(_)) => {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tree::{Entry, Node, Value};
 use super::super::problem::{Log, Problem};
+use super::super::tree::{Entry, Node, Value};
 use super::{Reader, build, deploy, each, items, key_places, mount};
 use crate::model::project::{
     Attachment, Condition, Dependency, Device, FileGrant, Healthcheck, Logging, Port, Service, Ulimit,
@@ -31,6 +31,9 @@ pub(super) fn read(name: &str, entry: &Entry, log: &mut Log) -> Option<Service> 
     service.secrets = grants(&reader, "secrets", "/run/secrets/", log);
     service.configs = grants(&reader, "configs", "/", log);
     service.scale = reader.number("scale", log);
+    if let (Some(deploy), Some(scale)) = (&mut service.deploy, service.scale) {
+        deploy.replicas = deploy.replicas.or(Some(scale));
+    }
     Some(service)
 }
 
@@ -65,10 +68,9 @@ fn container(service: &mut Service, reader: &Reader<'_>, log: &mut Log) {
         .iter()
         .filter_map(|node| device(&Reader::new(node, format!("{}.devices", reader.path)), log))
         .collect();
-    service.logging = reader.inner("logging").map(|reader| Logging {
-        driver: reader.text("driver"),
-        options: reader.labels("options"),
-    });
+    service.logging = reader
+        .inner("logging")
+        .map(|reader| Logging { driver: reader.text("driver"), options: reader.labels("options") });
 }
 
 fn network(service: &mut Service, reader: &Reader<'_>, log: &mut Log) {
@@ -194,7 +196,8 @@ fn dependencies(service: &Service, reader: &Reader<'_>) -> BTreeMap<String, Depe
         })
         .collect();
     // Who shares a namespace of another service cannot be there before it, nor outlive it.
-    for (key, mode) in [("network_mode", &service.network_mode), ("pid", &service.pid), ("ipc", &service.ipc)] {
+    for (key, mode) in [("network_mode", &service.network_mode), ("pid", &service.pid), ("ipc", &service.ipc)]
+    {
         if let Some(name) = mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) {
             let place = reader.get(key).map(|node| node.place.clone()).unwrap_or_default();
             out.entry(name.to_owned()).or_insert(Dependency {
