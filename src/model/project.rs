@@ -71,7 +71,7 @@ pub struct Service {
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
     pub security_opt: Vec<String>,
-    pub devices: Vec<String>,
+    pub devices: Vec<Device>,
     pub group_add: Vec<String>,
     pub sysctls: BTreeMap<String, String>,
     pub shm_size: Option<u64>,
@@ -82,8 +82,15 @@ pub struct Service {
     pub cpus: Option<f64>,
     pub pids_limit: Option<i64>,
     pub oom_score_adj: Option<i64>,
-    /// `replicas` of `deploy`, or `scale`.
     pub scale: Option<u32>,
+}
+
+impl Service {
+    /// How many instances are asked for.
+    pub fn replicas(&self) -> u32 {
+        let deploy = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
+        self.scale.or(deploy).unwrap_or(1)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,8 +101,8 @@ pub struct Build {
     /// Relative to the context, as written; `Dockerfile` when absent.
     pub dockerfile: Option<String>,
     pub dockerfile_inline: Option<String>,
-    /// `None` as a value: passed through from the environment and not set there.
-    pub args: BTreeMap<String, Option<String>>,
+    /// An argument that takes its value from the environment and is not set there is left out.
+    pub args: BTreeMap<String, String>,
     pub target: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub cache_from: Vec<String>,
@@ -166,6 +173,16 @@ pub struct Attachment {
     pub priority: i64,
 }
 
+/// A device of the host in the container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    pub place: Place,
+    pub source: String,
+    pub target: String,
+    /// Some of `rwm`.
+    pub permissions: String,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dependency {
     pub place: Place,
@@ -195,10 +212,12 @@ pub struct Healthcheck {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deploy {
+    /// Only `replicated` is accepted.
+    pub mode: Option<String>,
     pub replicas: Option<u32>,
-    pub update_config: UpdateConfig,
-    pub limits: Resources,
-    pub reservations: Resources,
+    pub update_config: Option<UpdateConfig>,
+    pub limits: Option<Resources>,
+    pub reservations: Option<Resources>,
     pub restart_policy: Option<RestartPolicy>,
     pub labels: BTreeMap<String, String>,
 }
@@ -269,8 +288,8 @@ pub enum FileContent {
     Repository(String),
     /// An absolute path of the host.
     Host(String),
-    /// The value of a variable.
-    Environment(String),
+    /// The value of a variable. It is set for everything a service uses; it is a secret and never shown.
+    Environment { variable: String, value: Option<String> },
     /// Written in place.
     Inline(String),
 }
@@ -285,7 +304,7 @@ pub struct Network {
     pub driver_opts: BTreeMap<String, String>,
     pub internal: bool,
     pub attachable: bool,
-    pub enable_ipv6: bool,
+    pub enable_ipv6: Option<bool>,
     pub labels: BTreeMap<String, String>,
     pub ipam: Vec<IpamPool>,
 }
