@@ -19,6 +19,8 @@ use crate::model::instance::{
 /// What to build and how to name the result.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOrder {
+    /// Whose image it is: it is labelled so.
+    pub stack: String,
     /// The tag made from the inputs.
     pub tag: String,
     /// Relative to the context.
@@ -30,9 +32,6 @@ pub struct BuildOrder {
     pub extra_hosts: Vec<String>,
     pub shm_size: Option<u64>,
     pub no_cache: bool,
-    /// Bounds, so that live apps keep theirs: bytes and billionths of a core.
-    pub memory: Option<u64>,
-    pub nano_cpus: Option<i64>,
 }
 
 /// A build context or any other tar, as it is made.
@@ -89,7 +88,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Removes names made by [`Engine::tag`] or [`Engine::build`] and what only they kept. An image in use stays.
     fn untag(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Names (`repo:tag`) of all images labelled or tagged for this stack.
+    /// Names (`repo:tag`) of all images built for this stack.
     fn stack_images(&self, stack: &str) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
 
     /// Builds and returns the content id. Dropping the future cancels the build.

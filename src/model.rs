@@ -6,6 +6,7 @@ pub mod place;
 pub mod problem;
 pub mod project;
 pub mod run;
+pub mod subnet;
 
 use std::fmt;
 use std::str::FromStr;

@@ -211,7 +211,7 @@ pub struct Instance {
 impl Instance {
     /// Whether callers inside the stack may find it by its service's name.
     pub fn admitted(&self) -> bool {
-        self.endpoints.values().any(|e| e.aliases.iter().any(|alias| *alias == self.service))
+        self.endpoints.values().any(|e| e.aliases.contains(&self.service))
     }
 
     pub fn running(&self) -> bool {

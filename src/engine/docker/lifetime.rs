@@ -1,0 +1,101 @@
+//! Start, stop, signal, remove. What is already so is no error: a crash may have come between act and record.
+
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+
+use super::fault::found;
+use super::{Docker, labels};
+use crate::engine::EngineError;
+use crate::model::instance::InstanceId;
+
+impl Docker {
+    /// One that is frozen is thawed: the agent may have died while it changed its names.
+    pub(super) async fn start_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+        let act = || format!("start {}", id.short());
+        let Err(error) = self.client.start_container(&id.0, None::<StartContainerOptions>).await else {
+            return Ok(());
+        };
+        if !error.to_string().contains("try unpause") {
+            return Err(self.fault(act(), error));
+        }
+        self.client.unpause_container(&id.0).await.map_err(|error| self.fault(act(), error))
+    }
+
+    pub(super) async fn stop_instance(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
+        if self.own(id, "stop").await?.is_none() {
+            return Ok(());
+        }
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        // The answer comes after the grace.
+        let stopped = found(self.patient(grace).stop_container(&id.0, Some(options)).await);
+        stopped.map(drop).map_err(|error| self.fault(format!("stop {}", id.short()), error))
+    }
+
+    pub(super) async fn remove_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+        if self.own(id, "remove").await?.is_none() {
+            return Ok(());
+        }
+        self.remove_container(&id.0).await
+    }
+
+    /// Without the check for the agent's label: for what was made under another one.
+    pub(super) async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match found(self.client.remove_container(id, Some(options)).await) {
+            Ok(_) => Ok(()),
+            // Somebody else is removing it.
+            Err(Error::DockerResponseServerError { status_code: 409, message })
+                if message.contains("already in progress") =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.fault(format!("remove {id}"), error)),
+        }
+    }
+
+    pub(super) async fn send_signal(&self, id: &InstanceId, signal: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        let sent = self.client.kill_container(&id.0, Some(options)).await;
+        sent.map_err(|error| self.fault(format!("send {signal} to {}", id.short()), error))
+    }
+
+    /// `None` when it is gone; refused when it is not the agent's: an id may come from an old record.
+    async fn own(
+        &self,
+        id: &InstanceId,
+        verb: &str,
+    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let looked = found(self.client.inspect_container(&id.0, None::<InspectContainerOptions>).await);
+        let Some(container) = looked.map_err(|error| self.fault(format!("{verb} {}", id.short()), error))?
+        else {
+            return Ok(None);
+        };
+        let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
+        if labels.is_some_and(|labels| labels.contains_key(labels::STACK)) {
+            return Ok(Some(container));
+        }
+        Err(EngineError::Refused {
+            act: format!("{verb} {}", id.short()),
+            message: format!("it is not the agent's: it has no label `{}`", labels::STACK),
+        })
+    }
+
+    /// As [`Docker::own`], but it must be there.
+    pub(super) async fn inspect_own(
+        &self,
+        id: &InstanceId,
+        verb: &str,
+    ) -> Result<ContainerInspectResponse, EngineError> {
+        self.own(id, verb).await?.ok_or_else(|| EngineError::Refused {
+            act: format!("{verb} {}", id.short()),
+            message: "it is gone".to_owned(),
+        })
+    }
+}

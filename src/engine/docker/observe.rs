@@ -1,0 +1,119 @@
+//! What the engine runs of one stack. The list does not tell names on networks, health or restarts, so each
+//! container is looked at; one that goes meanwhile is left out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder,
+};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::fault::found;
+use super::labels::{self, of_stack};
+use super::{Docker, endpoint, network};
+use crate::engine::EngineError;
+use crate::model::instance::{Condition, Endpoint, Health, Instance, InstanceId, Observed, Phase};
+use crate::model::run::RunId;
+
+const LOOKS_AT_ONCE: usize = 8;
+
+impl Docker {
+    pub(super) async fn observe_stack(&self, stack: &str) -> Result<Observed, EngineError> {
+        let fault = |error| self.fault(format!("list what runs of {stack}"), error);
+        let filter = ListContainersOptionsBuilder::default().all(true).filters(&of_stack(stack)).build();
+        let listed = self.client.list_containers(Some(filter)).await.map_err(fault)?;
+        let looks = listed.into_iter().filter_map(|container| container.id).map(|id| async move {
+            found(self.client.inspect_container(&id, None::<InspectContainerOptions>).await)
+        });
+        let containers: Vec<_> =
+            stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await.map_err(fault)?;
+        let mut instances: Vec<_> = containers.iter().flatten().map(instance).collect();
+        instances.sort_by(|a, b| (&a.service, a.number, &a.id).cmp(&(&b.service, b.number, &b.id)));
+
+        let filter = ListNetworksOptionsBuilder::default().filters(&of_stack(stack)).build();
+        let networks = self.client.list_networks(Some(filter)).await.map_err(fault)?;
+        let networks =
+            networks.iter().map(|found| (found.name.clone().unwrap_or_default(), network::facts(found)));
+
+        let filter = ListVolumesOptionsBuilder::default().filters(&of_stack(stack)).build();
+        let volumes = self.client.list_volumes(Some(filter)).await.map_err(fault)?.volumes;
+        let mut volumes: Vec<_> = volumes.into_iter().flatten().map(|volume| volume.name).collect();
+        volumes.sort();
+        Ok(Observed { instances, networks: networks.collect(), volumes })
+    }
+
+    pub(super) async fn look_at(&self, id: &InstanceId) -> Result<Condition, EngineError> {
+        let container = self.inspect_own(id, "look at").await?;
+        Ok(condition(&container))
+    }
+}
+
+fn instance(container: &ContainerInspectResponse) -> Instance {
+    let none = HashMap::new();
+    let labels = container.config.as_ref().and_then(|config| config.labels.as_ref()).unwrap_or(&none);
+    let text = |key: &str| labels.get(key).cloned().unwrap_or_default();
+    let name = container.name.as_deref().unwrap_or_default();
+    Instance {
+        id: InstanceId(container.id.clone().unwrap_or_default()),
+        name: name.trim_start_matches('/').to_owned(),
+        service: text(labels::SERVICE),
+        number: text(labels::NUMBER).parse().unwrap_or_default(),
+        fingerprint: text(labels::FINGERPRINT),
+        run: RunId(text(labels::RUN).parse().unwrap_or_default()),
+        revision: text(labels::REVISION),
+        image_id: container.image.clone().unwrap_or_default(),
+        condition: condition(container),
+        endpoints: endpoints(container, &text(labels::NETWORKS)),
+    }
+}
+
+/// A network the instance belongs to and is not on right now still holds its address for it.
+fn endpoints(container: &ContainerInspectResponse, belongs: &str) -> BTreeMap<String, Endpoint> {
+    let mut endpoints: BTreeMap<String, Endpoint> = labels::read_networks(belongs)
+        .into_iter()
+        .map(|(network, address)| (network, Endpoint { address, aliases: Vec::new() }))
+        .collect();
+    let attached = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    for (network, settings) in attached.into_iter().flatten() {
+        let now = settings.ip_address.as_deref().and_then(|address| address.parse().ok());
+        let seen = endpoints.entry(network.clone()).or_default();
+        seen.address = now.or(seen.address);
+        seen.aliases = endpoint::aliases(container, settings);
+    }
+    endpoints
+}
+
+fn condition(container: &ContainerInspectResponse) -> Condition {
+    let state = container.state.clone().unwrap_or_default();
+    Condition {
+        phase: phase(&state),
+        health: state.health.as_ref().and_then(|health| match health.status? {
+            HealthStatusEnum::STARTING => Some(Health::Starting),
+            HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+            HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+            HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
+        }),
+        restarts: container.restart_count.unwrap_or_default(),
+        out_of_memory: state.oom_killed.unwrap_or_default(),
+        error: state.error.unwrap_or_default(),
+        pid: state.pid.unwrap_or_default(),
+    }
+}
+
+fn phase(state: &ContainerState) -> Phase {
+    match state.status {
+        Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
+        Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::STOPPING) => Phase::Running,
+        Some(ContainerStateStatusEnum::PAUSED) => Phase::Paused,
+        Some(ContainerStateStatusEnum::RESTARTING) => Phase::Restarting,
+        Some(ContainerStateStatusEnum::EXITED) => Phase::Exited(state.exit_code.unwrap_or_default()),
+        Some(
+            ContainerStateStatusEnum::REMOVING
+            | ContainerStateStatusEnum::DEAD
+            | ContainerStateStatusEnum::EMPTY,
+        )
+        | None => Phase::Dead,
+    }
+}
