@@ -1,1 +1,193 @@
-//! (room being built)
+//! nginx as a transaction: try the new configuration aside, swap the file in one step, reload, see that new
+//! workers answer and that the routes lead somewhere, or put the old file back.
+//!
+//! The folder is on the host, mounted at [`MOUNTED`] in nginx's container, whose command names the file there:
+//! `nginx -c /etc/nginx/agent/nginx.conf`. Killed at any instant, the agent leaves a complete `nginx.conf`; the
+//! next [`Nginx::switch`] to any text goes on from there. What stands in the text is not decided here.
+
+mod ask;
+mod fault;
+mod files;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::engine::Engine;
+use crate::model::instance::{InstanceId, Template};
+use crate::plan::nginx::{Route, generation, is_edited};
+
+pub use fault::{RouteError, Unanswered};
+use files::Folder;
+
+/// Where the folder is in nginx's container.
+pub const MOUNTED: &str = "/etc/nginx/agent";
+/// What nginx reads.
+pub const LIVE: &str = "nginx.conf";
+const CANDIDATE: &str = "candidate.conf";
+const PREVIOUS: &str = "previous.conf";
+
+/// For new workers to answer after a reload. They usually do within 50 ms.
+const RELOAD: Duration = Duration::from_secs(10);
+/// nginx lets old workers accept connections for 100 ms after it has started new ones: only when all answers have
+/// been new for longer than that does no request reach an old worker any more.
+const QUIET: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(5);
+/// For a route to lead somewhere, and between two tries.
+const PROBE: Duration = Duration::from_secs(3);
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// One stack's nginx. Two must not switch the same folder at once.
+#[derive(Clone, Debug)]
+pub struct Nginx<'a, E> {
+    pub engine: &'a E,
+    pub stack: &'a str,
+    /// On the host.
+    pub folder: &'a Path,
+    /// Of the nginx service, with the folder among its mounts: for trying a configuration while none runs.
+    pub template: &'a Template,
+    /// The instance that runs, if one does.
+    pub running: Option<Running>,
+    /// As in the options that the texts are rendered with.
+    pub generation_port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    pub id: InstanceId,
+    /// Where the agent reaches it from the host.
+    pub address: Ipv4Addr,
+}
+
+/// What a switch did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// Whether nginx was reloaded; not when it does not run or has this configuration already.
+    pub reloaded: bool,
+    /// Where the live file was kept because someone else had changed it.
+    pub edited: Option<PathBuf>,
+}
+
+impl<E: Engine> Nginx<'_, E> {
+    /// Has nginx itself read the text, without touching what is live.
+    ///
+    /// # Errors
+    /// [`RouteError::Refused`] with nginx's words and the label they are about; or it could not be tried.
+    pub async fn check(&self, text: &str) -> Result<(), RouteError> {
+        Folder(self.folder).write(CANDIDATE, text.as_bytes()).await?;
+        let file = format!("{MOUNTED}/{CANDIDATE}");
+        let command = ["nginx", "-t", "-q", "-c", file.as_str()];
+        let finished = match &self.running {
+            Some(running) => self.engine.exec(&running.id, &command).await,
+            None => self.engine.run_aside(self.template, self.stack, &command).await,
+        };
+        let finished =
+            finished.map_err(|source| RouteError::Engine { act: "try a configuration", source })?;
+        if finished.code == 0 { Ok(()) } else { Err(fault::refused(&finished.output, text)) }
+    }
+
+    /// Makes a checked text the live one. When this returns, every new request goes by it, and each of `probes`
+    /// has led to an answer. If nginx does not run, only the file is swapped.
+    ///
+    /// # Errors
+    /// nginx did not take it, or a route leads nowhere. The file from before is live again then, unless the
+    /// error is [`RouteError::NotRestored`].
+    pub async fn switch(&self, text: &str, probes: &[Route]) -> Result<Switched, RouteError> {
+        let folder = Folder(self.folder);
+        let old = folder.read(LIVE).await?;
+        let edited = match &old {
+            Some(old) if is_edited(&String::from_utf8_lossy(old)) => {
+                Some(folder.keep_edited(LIVE, old).await?)
+            }
+            _ => None,
+        };
+        if let Some(old) = &old {
+            folder.write(PREVIOUS, old).await?;
+        }
+        folder.write(LIVE, text.as_bytes()).await?;
+        let Some(running) = &self.running else { return Ok(Switched { reloaded: false, edited }) };
+        match self.adopt(running, text, probes).await {
+            Ok(reloaded) => Ok(Switched { reloaded, edited }),
+            Err(failure) => Err(self.put_back(running, old.as_deref(), failure).await),
+        }
+    }
+
+    async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {
+        let wanted = generation(text);
+        // Only comments differ, or an agent that was killed had come this far.
+        let reloaded = wanted.is_none() || self.answering(running).await.as_deref() != wanted;
+        if reloaded {
+            self.reload(running, wanted).await?;
+        }
+        let probes = probes.iter().map(|route| probe(running.address, route));
+        futures_util::future::try_join_all(probes).await?;
+        Ok(reloaded)
+    }
+
+    /// Tells nginx to read the live file and waits until only that answers.
+    async fn reload(&self, running: &Running, wanted: Option<&str>) -> Result<(), RouteError> {
+        let signalled = self.engine.signal(&running.id, "HUP").await;
+        signalled.map_err(|source| RouteError::Engine { act: "reload", source })?;
+        let Some(wanted) = wanted else { return Ok(()) };
+        let begin = Instant::now();
+        let mut since: Option<Instant> = None;
+        while begin.elapsed() < RELOAD {
+            if self.answering(running).await.as_deref() != Some(wanted) {
+                since = None;
+            } else if since.get_or_insert_with(Instant::now).elapsed() >= QUIET {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        let log = self.engine.logs(&running.id, 50).await.unwrap_or_default();
+        Err(RouteError::NotLoaded { seconds: RELOAD.as_secs(), said: fault::last_words(&log) })
+    }
+
+    /// The generation that a worker of nginx answers with, if one answers.
+    async fn answering(&self, running: &Running) -> Option<String> {
+        let at = SocketAddrV4::new(running.address, self.generation_port);
+        let answer = ask::get(at, "agent", "/generation", Duration::from_secs(1)).await.ok()?;
+        (answer.status == 200).then(|| answer.body.trim().to_owned())
+    }
+
+    async fn put_back(&self, running: &Running, old: Option<&[u8]>, failure: RouteError) -> RouteError {
+        // Without an older file the new one stays: an nginx without any could not start again.
+        let Some(old) = old else { return failure };
+        let text = String::from_utf8_lossy(old);
+        let restored = async {
+            Folder(self.folder).write(LIVE, old).await?;
+            self.reload(running, generation(&text)).await
+        };
+        match restored.await {
+            Ok(()) => failure,
+            Err(source) => RouteError::NotRestored { failure: Box::new(failure), source: Box::new(source) },
+        }
+    }
+}
+
+/// Asks nginx for a route's path until something other than nginx itself answers.
+async fn probe(nginx: Ipv4Addr, route: &Route) -> Result<(), RouteError> {
+    let host = match route.host.as_deref() {
+        Some(host) => host.replace('*', "agent-probe"),
+        None => nginx.to_string(),
+    };
+    let at = SocketAddrV4::new(nginx, route.listen);
+    let begin = Instant::now();
+    loop {
+        let last = match ask::get(at, &host, &route.path, ANSWER).await {
+            // 502, 503 and 504 are nginx's own words for a service that does not answer. An app that says so
+            // itself is no better to send people to.
+            Ok(answer) if !matches!(answer.status, 502..=504) => return Ok(()),
+            Ok(answer) => Unanswered::Status(answer.status),
+            Err(silence) => silence,
+        };
+        if begin.elapsed() >= PROBE {
+            let (service, place) = (route.service.clone(), route.place.clone());
+            return Err(RouteError::LeadsNowhere { service, place, path: route.path.clone(), source: last });
+        }
+        sleep(PROBE_PAUSE).await;
+    }
+}
