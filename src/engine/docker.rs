@@ -111,6 +111,10 @@ impl Engine for Docker {
         self.stop_instance(id, grace).await
     }
 
+    async fn rename(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {
+        self.rename_instance(id, name).await
+    }
+
     async fn remove(&self, id: &InstanceId) -> Result<(), EngineError> {
         self.remove_instance(id).await
     }

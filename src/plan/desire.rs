@@ -79,7 +79,7 @@ fn desired_service(
     if proxy {
         gate = proxy_gate(gate, facts.nginx.generation_port);
     }
-    let replicas = service.scale.or(service.deploy.as_ref().and_then(|deploy| deploy.replicas)).unwrap_or(1);
+    let replicas = service.replicas();
     let (order, order_reason) = if one_shot {
         (Order::StartFirst, "runs to its end before anything else of the release starts".to_owned())
     } else {
@@ -137,7 +137,7 @@ fn networks(project: &Project) -> Vec<NetworkSpec> {
             driver_opts: network.driver_opts.clone(),
             internal: network.internal,
             attachable: network.attachable,
-            enable_ipv6: network.enable_ipv6,
+            enable_ipv6: network.enable_ipv6.unwrap_or(false),
             labels: network.labels.clone(),
             subnet: pool.subnet,
             gateway: pool.gateway,

@@ -11,7 +11,7 @@ pub fn order(service: &Service, replicas: u32) -> (Order, String) {
     if let Some(reason) = impossible(service) {
         return (Order::StopFirst, reason);
     }
-    let wish = service.deploy.as_ref().and_then(|deploy| deploy.update_config.order.as_deref());
+    let wish = service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref()?.order.as_deref());
     match wish {
         Some("stop-first") => return (Order::StopFirst, "deploy.update_config.order says so".into()),
         Some(_) => return (Order::StartFirst, "deploy.update_config.order says so".into()),
@@ -56,7 +56,7 @@ fn dangerous(mount: &Mount) -> Option<String> {
 mod tests {
     use super::*;
     use crate::model::place::Place;
-    use crate::model::project::{Deploy, MountOptions, Port};
+    use crate::model::project::{Deploy, MountOptions, Port, UpdateConfig};
 
     fn mount(source: MountSource, read_only: bool) -> Mount {
         Mount {
@@ -69,9 +69,8 @@ mod tests {
     }
 
     fn wish(order: &str) -> Option<Deploy> {
-        let mut deploy = Deploy::default();
-        deploy.update_config.order = Some(order.into());
-        Some(deploy)
+        let update_config = Some(UpdateConfig { order: Some(order.into()), ..UpdateConfig::default() });
+        Some(Deploy { update_config, ..Deploy::default() })
     }
 
     #[test]

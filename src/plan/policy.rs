@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::place::Place;
 use crate::model::problem::Problem;
-use crate::model::project::{MountSource, Project, Service};
+use crate::model::project::{FileContent, FileObject, MountSource, Project, Service};
 
 /// What the operator allows, from `[policy]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,22 @@ const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Every breach of the policy in a project; empty when there is none.
 pub fn breaches(project: &Project, policy: &Policy) -> Vec<Problem> {
-    project.services.values().flat_map(|service| of_service(service, policy)).collect()
+    let services = project.services.values().flat_map(|service| of_service(service, policy));
+    let objects = project.secrets.iter().map(|entry| ("secret", entry));
+    let objects = objects.chain(project.configs.iter().map(|entry| ("config", entry)));
+    services
+        .chain(objects.filter_map(|(kind, (name, object))| of_object(kind, name, object, policy)))
+        .collect()
+}
+
+/// A secret or config read from a host file would hand that file to whoever can push.
+fn of_object(kind: &str, name: &str, object: &FileObject, policy: &Policy) -> Option<Problem> {
+    let FileContent::Host(path) = &object.content else { return None };
+    let allowed = policy.host_paths.iter().any(|allowed| within(path, allowed));
+    (!allowed).then(|| {
+        Problem::new(&object.place, format!("the {kind} {name} reads the host's {path}, which the policy does not allow"))
+            .hint(format!("the operator can allow it with `allow_host_paths = [\"{path}\"]` under [policy] of the configuration"))
+    })
 }
 
 fn of_service(service: &Service, policy: &Policy) -> Vec<Problem> {
@@ -52,10 +67,10 @@ fn of_service(service: &Service, policy: &Policy) -> Vec<Problem> {
         }
     }
     for device in &service.devices {
-        let host = device.split(':').next().unwrap_or(device);
-        if !policy.devices.contains(host) {
+        let host = device.source.as_str();
+        if !policy.devices.iter().any(|allowed| within(host, allowed)) {
             refuse(
-                &service.place,
+                &device.place,
                 format!("uses the device {host}"),
                 &format!("allow_devices = [\"{host}\"]"),
             );
@@ -99,7 +114,7 @@ fn within(path: &str, folder: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::project::{Mount, MountOptions};
+    use crate::model::project::{Device, Mount, MountOptions};
 
     fn host(path: &str) -> Mount {
         Mount {
@@ -122,7 +137,12 @@ mod tests {
             privileged: true,
             network_mode: Some("host".into()),
             cap_add: vec!["CAP_SYS_ADMIN".into()],
-            devices: vec!["/dev/fuse:/dev/fuse:rwm".into()],
+            devices: vec![Device {
+                place: Place::default(),
+                source: "/dev/fuse".into(),
+                target: "/dev/fuse".into(),
+                permissions: "rwm".into(),
+            }],
             security_opt: vec!["seccomp:unconfined".into()],
             volumes: vec![host("/etc"), host("/var/run/docker.sock"), host("/run"), host("/")],
             ..Service::default()

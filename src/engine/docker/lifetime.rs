@@ -6,7 +6,7 @@ use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 
 use super::fault::found;
@@ -36,6 +36,15 @@ impl Docker {
         // The answer comes after the grace.
         let stopped = found(self.patient(grace).stop_container(&id.0, Some(options)).await);
         stopped.map(drop).map_err(|error| self.fault(format!("stop {}", id.short()), error))
+    }
+
+    pub(super) async fn rename_instance(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {
+        let act = || format!("rename {} to {name}", id.short());
+        if self.own(id, "rename").await?.is_none() {
+            return Ok(());
+        }
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        self.client.rename_container(&id.0, options).await.map_err(|error| self.fault(act(), error))
     }
 
     pub(super) async fn remove_instance(&self, id: &InstanceId) -> Result<(), EngineError> {

@@ -38,7 +38,9 @@ pub(super) fn template(
         return Err(problems);
     }
     let deploy = service.deploy.clone().unwrap_or_default();
-    let cpus = service.cpus.or(deploy.limits.cpus);
+    let limits = deploy.limits.unwrap_or_default();
+    let reservations = deploy.reservations.unwrap_or_default();
+    let cpus = service.cpus.or(limits.cpus);
     let exposed = service
         .expose
         .iter()
@@ -86,16 +88,20 @@ pub(super) fn template(
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
         security_opt: service.security_opt.clone(),
-        devices: service.devices.clone(),
+        devices: service
+            .devices
+            .iter()
+            .map(|d| format!("{}:{}:{}", d.source, d.target, d.permissions))
+            .collect(),
         group_add: service.group_add.clone(),
         sysctls: service.sysctls.clone(),
         shm_size: service.shm_size,
         pid_mode: service.pid.clone(),
         ipc_mode: service.ipc.clone(),
-        memory: service.mem_limit.or(deploy.limits.memory),
-        memory_reservation: service.mem_reservation.or(deploy.reservations.memory),
+        memory: service.mem_limit.or(limits.memory),
+        memory_reservation: service.mem_reservation.or(reservations.memory),
         nano_cpus: cpus.map(|cpus| (cpus * 1e9) as i64),
-        pids_limit: service.pids_limit.or(deploy.limits.pids),
+        pids_limit: service.pids_limit.or(limits.pids),
         oom_score_adj: service.oom_score_adj,
         platform: service.platform.clone(),
         depends_on: service.depends_on.keys().cloned().collect(),
