@@ -88,7 +88,11 @@ impl Record {
         self.store.read(move |sql| facts::get(sql, key)).await
     }
 
-    pub async fn set_fact<T: serde::Serialize>(&self, key: &'static str, value: &T) -> Result<(), RecordError> {
+    pub async fn set_fact<T: serde::Serialize>(
+        &self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), RecordError> {
         let value = serde_json::to_string(value)?;
         self.store.write(move |sql| facts::set(sql, key, &value)).await
     }
@@ -112,8 +116,10 @@ mod facts {
     }
 
     pub(super) fn set(sql: &Connection, key: &str, value: &str) -> Result<(), RecordError> {
-        sql.prepare_cached("INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?
-            .execute([key, value])?;
+        sql.prepare_cached(
+            "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+        )?
+        .execute([key, value])?;
         Ok(())
     }
 }

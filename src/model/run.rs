@@ -54,22 +54,50 @@ impl fmt::Display for Kind {
 #[serde(tag = "entry", rename_all = "kebab-case")]
 pub enum Entry {
     /// The plan is made; `summary` says it in a line.
-    Planned { summary: String },
-    Building { tag: String },
-    Built { tag: String, millis: u64 },
+    Planned {
+        summary: String,
+    },
+    Building {
+        tag: String,
+    },
+    Built {
+        tag: String,
+        millis: u64,
+    },
     /// From here on containers are touched.
-    BringingUp { service: String, name: String, order: String },
-    Passed { service: String, name: String, millis: u64, warning: Option<String> },
+    BringingUp {
+        service: String,
+        name: String,
+        order: String,
+    },
+    Passed {
+        service: String,
+        name: String,
+        millis: u64,
+        warning: Option<String>,
+    },
     /// Requests are about to go to the new instances.
     Switching,
     /// They do: the release is live, whatever happens to the old instances.
     Switched,
-    Draining { service: String, name: String },
-    Retired { service: String, name: String },
+    Draining {
+        service: String,
+        name: String,
+    },
+    Retired {
+        service: String,
+        name: String,
+    },
     /// Everything goes back to the release before.
-    Reverting { reason: String },
-    Note { text: String },
-    Ended { outcome: Outcome },
+    Reverting {
+        reason: String,
+    },
+    Note {
+        text: String,
+    },
+    Ended {
+        outcome: Outcome,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +107,13 @@ pub enum Outcome {
     /// The revision asks for nothing that does not already run.
     Unchanged,
     /// Nothing was touched, or everything was put back.
-    Failed { reason: Failure },
+    Failed {
+        reason: Failure,
+    },
     /// A newer target made this one pointless.
-    Superseded { by: String },
+    Superseded {
+        by: String,
+    },
     /// The agent ended in the middle; the next run puts things right.
     Interrupted,
 }

@@ -111,8 +111,9 @@ impl Record {
     pub async fn log(&self, id: RunId, from: usize) -> Result<Vec<Logged>, RecordError> {
         self.store
             .read(move |sql| {
-                let mut select = sql
-                    .prepare_cached("SELECT at, body FROM entries WHERE run = ?1 AND seq >= ?2 ORDER BY seq")?;
+                let mut select = sql.prepare_cached(
+                    "SELECT at, body FROM entries WHERE run = ?1 AND seq >= ?2 ORDER BY seq",
+                )?;
                 let rows = select.query_map(params![id.0, from as i64], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
                 })?;
@@ -129,7 +130,8 @@ impl Record {
     pub async fn unended(&self) -> Result<Vec<Run>, RecordError> {
         self.store
             .read(|sql| {
-                let mut select = sql.prepare_cached(&format!("{SELECT} WHERE ended_at IS NULL ORDER BY id"))?;
+                let mut select =
+                    sql.prepare_cached(&format!("{SELECT} WHERE ended_at IS NULL ORDER BY id"))?;
                 let rows = select.query_map([], raw)?;
                 rows.map(|row| run(row?)).collect()
             })
