@@ -17,6 +17,7 @@ use super::github::GitHub;
 use super::push::{Delivery, Notice, shown};
 use super::{Reason, Wakes, deliveries};
 use crate::http::{RawBody, Secret, line};
+use crate::report;
 
 /// GitHub gives up after ten seconds, so there is no point in reading for longer.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -168,8 +169,11 @@ impl Receiver {
             }
             Ok(false) => line(StatusCode::OK, format!("already seen: {}", shown(&delivery.id))),
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, delivery = delivery.id, "a push could not be written down");
+                tracing::error!(
+                    error = report::line(&error),
+                    delivery = delivery.id,
+                    "a push could not be written down"
+                );
                 let text = "could not be written down; the agent's own timer will find the push";
                 line(StatusCode::SERVICE_UNAVAILABLE, text)
             }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::{Reason, Wakes};
+use crate::report;
 pub use line::LineError as ScheduleError;
 
 /// How long to sleep at most before looking at the clock again: it may be set, and machines are suspended.
@@ -46,8 +47,7 @@ impl Schedule {
         let mut timer = Timer::new(self, clock);
         while stop.run_until_cancelled(timer.tick()).await.is_some() {
             if let Err(error) = wakes.wake(Reason::Poll).await {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the timer's wake is not on disk");
+                tracing::error!(error = report::line(&error), "the timer's wake is not on disk");
             }
         }
     }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
 
 use super::Reason;
+use crate::report;
 use crate::store::{Error, Migration, Store};
 
 pub(super) const TABLE: Migration = Migration(
@@ -83,8 +84,11 @@ impl Wakes {
             let seen = self.woken().await;
             if let Err(error) = self.clear(seen).await {
                 // The turn matters more: after a crash the flag would only cause one turn too many.
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, stack = &*self.stack, "the pending flag stays on disk");
+                tracing::error!(
+                    error = report::line(&error),
+                    stack = &*self.stack,
+                    "the pending flag stays on disk"
+                );
             }
             // Nothing is awaited from here on, so that the flag and its taker cannot part.
             let mut taken = None;
