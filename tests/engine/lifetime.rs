@@ -1,0 +1,161 @@
+//! An instance from its creation to its removal.
+
+use std::time::Duration;
+
+use agent::engine::{Engine, EngineError};
+use agent::model::instance::{
+    Health, HealthSpec, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
+};
+use futures_util::TryStreamExt;
+
+use crate::yard::{IDLE, Yard};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn an_instance_is_created_runs_and_ends(engine: &impl Engine, yard: &Yard) {
+    let template = yard.template("web", "echo up; until [ -e /end ]; do sleep 0.02; done; exit 7");
+    let id = engine.create(&template, &yard.identity(3)).await.unwrap();
+    assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Created);
+
+    engine.start(&id).await.unwrap();
+    let running = yard.seen(engine, &id).await;
+    assert!(running.running() && running.condition.pid > 0);
+    assert_eq!(running.name, format!("{}-web-3", yard.stack));
+    assert_eq!((running.service.as_str(), running.number, running.run.0), ("web", 3, 7));
+    assert_eq!(running.fingerprint, "fingerprint-3");
+    assert_eq!(running.revision, "0123456789abcdef0123456789abcdef01234567");
+    assert_eq!(Some(running.image_id), engine.image(crate::yard::BASE).await.unwrap());
+
+    assert_eq!(engine.exec(&id, &["touch", "/end"]).await.unwrap().code, 0);
+    let ended = yard.until(engine, &id, |c| matches!(c.phase, Phase::Exited(_))).await;
+    assert_eq!(ended.phase, Phase::Exited(7));
+    assert_eq!(engine.logs(&id, 10).await.unwrap(), "up\n");
+
+    engine.remove(&id).await.unwrap();
+    assert_eq!(engine.observe(&yard.stack).await.unwrap().instances, []);
+}
+
+pub(crate) async fn the_end_of_the_logs_is_read_from_both_streams(engine: &impl Engine, yard: &Yard) {
+    let script = "for n in 1 2 3 4 5; do echo out $n; done; sleep 0.1; echo err >&2";
+    let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
+    yard.until(engine, &id, |c| c.phase == Phase::Exited(0)).await;
+    assert_eq!(engine.logs(&id, 3).await.unwrap(), "out 4\nout 5\nerr\n");
+}
+
+pub(crate) async fn logs_are_followed_to_the_end(engine: &impl Engine, yard: &Yard) {
+    let script = "echo first; until [ -e /end ]; do sleep 0.02; done; echo last";
+    let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
+    let mut lines = engine.follow(&id, 100);
+    assert_eq!(lines.try_next().await.unwrap().unwrap(), "first\n");
+    engine.exec(&id, &["touch", "/end"]).await.unwrap();
+    assert_eq!(lines.try_next().await.unwrap().unwrap(), "last\n");
+    assert_eq!(lines.try_next().await.unwrap(), None);
+}
+
+pub(crate) async fn its_stop_signal_lets_it_end_in_peace(engine: &impl Engine, yard: &Yard) {
+    let script = "trap 'echo bye; exit 3' USR1; echo up; sleep 3600 & wait";
+    let template = Template { stop_signal: Some("SIGUSR1".to_owned()), ..yard.template("web", script) };
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    engine.follow(&id, 1).try_next().await.unwrap();
+    engine.stop(&id, GRACE).await.unwrap();
+    assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(3));
+    assert_eq!(engine.logs(&id, 10).await.unwrap(), "up\nbye\n");
+}
+
+pub(crate) async fn one_that_ignores_its_signal_is_killed_after_the_grace(engine: &impl Engine, yard: &Yard) {
+    let id = yard.started(engine, &yard.template("web", "trap '' TERM; sleep 3600"), &yard.identity(1)).await;
+    engine.stop(&id, Duration::from_millis(300)).await.unwrap();
+    assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(137));
+}
+
+pub(crate) async fn what_is_gone_is_stopped_and_removed_already(engine: &impl Engine, yard: &Yard) {
+    let id = yard.started(engine, &yard.template("web", IDLE), &yard.identity(1)).await;
+    engine.stop(&id, GRACE).await.unwrap();
+    engine.stop(&id, GRACE).await.unwrap();
+    engine.remove(&id).await.unwrap();
+    engine.remove(&id).await.unwrap();
+    engine.stop(&id, GRACE).await.unwrap();
+    engine.remove(&InstanceId("0".repeat(64))).await.unwrap();
+    assert!(engine.condition(&id).await.unwrap_err().to_string().contains("it is gone"));
+    assert!(engine.start(&id).await.is_err());
+}
+
+pub(crate) async fn anonymous_volumes_go_with_the_instance(engine: &impl Engine, yard: &Yard) {
+    let volume =
+        MountSpec::Volume { name: None, target: "/data".to_owned(), read_only: false, nocopy: false };
+    let template = Template { mounts: vec![volume], ..yard.template("web", IDLE) };
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    let name = yard.inspect(&id, "{{(index .Mounts 0).Name}}");
+    yard.docker(&["volume", "inspect", &name]);
+    engine.remove(&id).await.unwrap();
+    assert!(!yard.try_docker(&["volume", "inspect", &name]).0, "{name} is still there");
+}
+
+pub(crate) async fn commands_run_inside_tell_their_code_and_output(engine: &impl Engine, yard: &Yard) {
+    let id = yard.started(engine, &yard.template("web", IDLE), &yard.identity(1)).await;
+    let done = engine.exec(&id, &["sh", "-c", "echo out; sleep 0.1; echo err >&2; exit 9"]).await.unwrap();
+    assert_eq!((done.code, done.output.as_str()), (9, "out\nerr\n"));
+    let long = engine.exec(&id, &["sh", "-c", "seq 1 100000"]).await.unwrap();
+    assert!(long.output.len() <= 64 * 1024 && long.output.ends_with("99999\n100000\n"));
+}
+
+pub(crate) async fn signals_arrive(engine: &impl Engine, yard: &Yard) {
+    let script = "trap 'echo hup' HUP; trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
+    let mut lines = engine.follow(&id, 10);
+    assert_eq!(lines.try_next().await.unwrap().unwrap(), "up\n");
+    engine.signal(&id, "HUP").await.unwrap();
+    assert_eq!(lines.try_next().await.unwrap().unwrap(), "hup\n");
+    engine.stop(&id, GRACE).await.unwrap();
+    let refused = engine.signal(&id, "HUP").await.unwrap_err();
+    assert!(matches!(refused, EngineError::Refused { .. }), "{refused:?}");
+}
+
+pub(crate) async fn health_goes_from_starting_to_healthy_to_unhealthy(engine: &impl Engine, yard: &Yard) {
+    let health = HealthSpec {
+        test: ["CMD-SHELL", "test -e /well"].map(str::to_owned).to_vec(),
+        interval_ns: 200_000_000,
+        timeout_ns: 5_000_000_000,
+        start_period_ns: 60_000_000_000,
+        retries: 1,
+        ..Default::default()
+    };
+    let template = Template { healthcheck: Some(health), ..yard.template("web", IDLE) };
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    assert_eq!(engine.condition(&id).await.unwrap().health, Some(Health::Starting));
+    engine.exec(&id, &["touch", "/well"]).await.unwrap();
+    yard.until(engine, &id, |c| c.health == Some(Health::Healthy)).await;
+    engine.exec(&id, &["rm", "/well"]).await.unwrap();
+    yard.until(engine, &id, |c| c.health == Some(Health::Unhealthy)).await;
+}
+
+pub(crate) async fn a_command_that_does_not_exist_is_refused(engine: &impl Engine, yard: &Yard) {
+    let template =
+        Template { command: Some(vec!["/no/such/program".to_owned()]), ..yard.template("web", "") };
+    let id = engine.create(&template, &yard.identity(1)).await.unwrap();
+    let refused = engine.start(&id).await.unwrap_err();
+    assert!(matches!(&refused, EngineError::Refused { message, .. } if message.contains("/no/such/program")));
+
+    let nowhere = ImageRef { name: "agenttest-nowhere:1".to_owned(), id: String::new() };
+    let refused =
+        engine.create(&Template { image: nowhere, ..template }, &yard.identity(2)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "there is no image agenttest-nowhere:1");
+}
+
+pub(crate) async fn a_restart_is_counted(engine: &impl Engine, yard: &Yard) {
+    let restart = RestartSpec { policy: "on-failure".to_owned(), max_retries: 2 };
+    let template = Template { restart, ..yard.template("web", "exit 4") };
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    let ended = yard.until(engine, &id, |c| matches!(c.phase, Phase::Exited(_)) && c.restarts == 2).await;
+    assert_eq!(ended.phase, Phase::Exited(4));
+}
+
+pub(crate) async fn a_name_that_is_taken_is_refused(engine: &impl Engine, yard: &Yard) {
+    engine.create(&yard.template("web", IDLE), &yard.identity(1)).await.unwrap();
+    let refused = engine.create(&yard.template("web", IDLE), &yard.identity(1)).await.unwrap_err();
+    let name = format!("{}-web-1", yard.stack);
+    assert!(
+        matches!(&refused, EngineError::Refused { message, .. } if message.contains(&name)),
+        "{refused:?}"
+    );
+}
