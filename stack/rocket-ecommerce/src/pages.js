@@ -36,20 +36,20 @@ function layout(title, lines, main) {
 `;
 }
 
-function changeButton(product, add, from, label) {
+function changeButton(product, add, from, label, sign = label) {
   return html`
     <form method="post" action="${PREFIX}/cart">
       <input type="hidden" name="sku" value="${product.sku}">
       <input type="hidden" name="add" value="${add}">
       <input type="hidden" name="from" value="${from}">
-      <button ${add < 0 || from === 'cart' ? html`class="second"` : ''} aria-label="${label}: ${product.name}">${label}</button>
+      <button ${sign !== label && html`class="second"`} aria-label="${label}: ${product.name}">${sign}</button>
     </form>`;
 }
 
 export function catalogue(lines) {
   const tiles = products.map((product) => html`
     <li class="card">
-      <div class="row"><strong class="grow"><span aria-hidden="true">${product.picture}</span> ${product.name}</strong> <span class="number">${formatPrice(product.price)}</span></div>
+      <div class="row"><strong class="grow">${product.name}</strong> <span class="number">${formatPrice(product.price)}</span></div>
       <p class="quiet">${product.about}</p>
       ${changeButton(product, 1, 'catalogue', 'Add to cart')}
     </li>`);
@@ -63,9 +63,11 @@ export function cart(lines, order) {
   const rows = lines.map(({ product, count }) => html`
     <li class="row">
       <span class="grow">${product.name} <span class="quiet">${formatPrice(product.price)}</span></span>
-      ${changeButton(product, -1, 'cart', 'One less')}
-      <span class="number">${count}</span>
-      ${changeButton(product, 1, 'cart', 'One more')}
+      <div class="actions">
+        ${changeButton(product, -1, 'cart', 'One less', '−')}
+        <span class="number">${count}</span>
+        ${changeButton(product, 1, 'cart', 'One more', '+')}
+      </div>
     </li>`);
   return layout('Cart', lines, html`
     <ul class="plain">${rows}</ul>
