@@ -1,5 +1,6 @@
 //! A GitOps deploy agent for Docker Compose stacks.
 
+pub mod build;
 pub mod config;
 pub mod engine;
 pub mod http;

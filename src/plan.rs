@@ -12,4 +12,5 @@ pub mod labels;
 pub mod nginx;
 pub mod order;
 pub mod policy;
+pub mod upstreams;
 pub mod verdict;

@@ -1,0 +1,48 @@
+//! A run's journal: every entry into the record, and a line into the log of the service.
+
+use chrono::Utc;
+
+use crate::model::run::{Entry, RunId};
+use crate::record::Record;
+use crate::roll::{Journal, JournalError};
+
+/// Writes one run's entries.
+pub(super) struct RunJournal {
+    pub(super) record: Record,
+    pub(super) run: RunId,
+}
+
+impl Journal for RunJournal {
+    async fn write(&self, entry: Entry) -> Result<(), JournalError> {
+        tracing::info!(run = self.run.0, "{}", said(&entry));
+        let written = self.record.append(self.run, entry, now()).await;
+        written.map(drop).map_err(|error| JournalError(error.into()))
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn now() -> i64 {
+    Utc::now().timestamp_millis()
+}
+
+/// An entry in a line for people.
+pub fn said(entry: &Entry) -> String {
+    let seconds = |millis: &u64| *millis as f64 / 1000.0;
+    match entry {
+        Entry::Planned { summary } => format!("plan: {summary}"),
+        Entry::Building { tag } => format!("building {tag}"),
+        Entry::Built { tag, millis } => format!("built {tag} in {:.1} s", seconds(millis)),
+        Entry::BringingUp { name, order, .. } => format!("bringing up {name} ({order})"),
+        Entry::Passed { name, millis, warning, .. } => {
+            let warning = warning.as_ref().map(|text| format!(" – {text}")).unwrap_or_default();
+            format!("{name} passed its gate after {:.2} s{warning}", seconds(millis))
+        }
+        Entry::Switching => "switching requests to the new instances".into(),
+        Entry::Switched => "live".into(),
+        Entry::Draining { name, .. } => format!("{name} gets no new requests"),
+        Entry::Retired { name, .. } => format!("{name} is gone"),
+        Entry::Reverting { reason } => format!("putting everything back: {reason}"),
+        Entry::Note { text } => text.clone(),
+        Entry::Ended { outcome } => format!("the run {}", outcome.word()),
+    }
+}
