@@ -6,6 +6,7 @@ pub mod engine;
 pub mod http;
 pub mod model;
 pub mod plan;
+pub mod reconcile;
 pub mod record;
 pub mod report;
 pub mod roll;

@@ -23,7 +23,9 @@ pub const MIGRATIONS: &[Migration] = &[Migration(
         ended_at INTEGER,
         status TEXT NOT NULL,
         outcome TEXT,
-        plan TEXT
+        plan TEXT,
+        -- only until the run has ended: it holds the environment
+        desired TEXT
     ) STRICT;
     CREATE TABLE entries (
         run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,

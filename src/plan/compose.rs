@@ -85,3 +85,12 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
     let read = assembler.read.into_iter().collect();
     Ok(Loaded { project, warnings: assembler.log.finish()?, read })
 }
+
+/// Reads a file of `NAME=value` lines that stands beside the configuration; `file` is its name in messages.
+///
+/// # Errors
+/// The first line that is not understood.
+pub fn variables(text: &str, file: &str) -> Result<BTreeMap<String, String>, Problem> {
+    let place = |line| crate::model::place::Place::new(file, line, 1);
+    dotenv::parse(text, &|_| None).map_err(|bad| Problem::new(place(bad.line), bad.message))
+}

@@ -37,7 +37,8 @@ pub(super) async fn resolve<E: Engine>(
         let image = match &service.build {
             Some(build) => {
                 let (hash, order, context) = world.inputs(revision, name, build, warnings).await?;
-                let tag = tags.entry(hash.clone()).or_insert_with(|| format!("{}-{name}:{hash}", project.name));
+                let tag =
+                    tags.entry(hash.clone()).or_insert_with(|| format!("{}-{name}:{hash}", project.name));
                 if !images.orders.contains_key(tag) {
                     if world.engine.image(tag).await?.is_none() {
                         images.missing.insert(tag.clone());
@@ -100,7 +101,12 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// A name that stays what it was until the stack says another one, or asks for the newest each time.
-    async fn pinned(&self, name: &str, service: &Service, before: Option<&Desired>) -> Result<ImageRef, Trouble> {
+    async fn pinned(
+        &self,
+        name: &str,
+        service: &Service,
+        before: Option<&Desired>,
+    ) -> Result<ImageRef, Trouble> {
         let wanted = service.image.clone().unwrap_or_default();
         let fresh = matches!(service.pull_policy.as_deref(), Some("always" | "refresh"));
         let known = before.and_then(|before| before.services.get(name)).map(|known| &known.template.image);
@@ -123,7 +129,11 @@ impl<E: Engine> Reconciler<E> {
                 match (self.engine.pull(reference, &|line| tracing::debug!("{line}")).await, local) {
                     (Ok(id), _) => Ok(id),
                     (Err(error @ EngineError::Pull { .. }), Some(id)) => {
-                        tracing::warn!(image = reference, "cannot be refreshed: {}", crate::report::line(&error));
+                        tracing::warn!(
+                            image = reference,
+                            "cannot be refreshed: {}",
+                            crate::report::line(&error)
+                        );
                         Ok(id)
                     }
                     (Err(error), _) => Err(error.into()),

@@ -73,7 +73,8 @@ impl Keeper {
             let path = match &object.content {
                 FileContent::Repository(path) => self.from_repository(path, &mut warnings)?,
                 FileContent::Host(path) => {
-                    let bytes = fs::read(path).map_err(|error| unreadable(kind, name, object, path, &error))?;
+                    let bytes =
+                        fs::read(path).map_err(|error| unreadable(kind, name, object, path, &error))?;
                     self.write(&bytes)?
                 }
                 FileContent::Inline(text) => self.write(text.as_bytes())?,
@@ -88,7 +89,8 @@ impl Keeper {
     fn from_repository(&self, path: &str, warnings: &mut Vec<String>) -> Result<String, Trouble> {
         let kept = self.mirror.keep(&self.revision, path, &self.files)?;
         let pointers = kept.lfs_pointers.iter();
-        warnings.extend(pointers.map(|file| format!("{file} is a Git LFS pointer: only the pointer is mounted")));
+        warnings
+            .extend(pointers.map(|file| format!("{file} is a Git LFS pointer: only the pointer is mounted")));
         Ok(kept.path.to_string_lossy().into_owned())
     }
 
@@ -122,6 +124,7 @@ fn whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn unreadable(kind: &str, name: &str, object: &FileObject, path: &str, error: &std::io::Error) -> Trouble {
-    let problem = Problem::new(&object.place, format!("the {kind} {name} cannot be read from {path}: {error}"));
+    let problem =
+        Problem::new(&object.place, format!("the {kind} {name} cannot be read from {path}: {error}"));
     vec![problem].into()
 }

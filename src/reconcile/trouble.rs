@@ -16,7 +16,10 @@ use crate::source::SourceError;
 pub enum Trouble {
     /// Something newer is to be reached; nothing is wrong.
     Newer,
-    Failure { class: Class, failure: Failure },
+    Failure {
+        class: Class,
+        failure: Failure,
+    },
 }
 
 impl Trouble {
@@ -27,6 +30,11 @@ impl Trouble {
     /// Only a person's change can mend it.
     pub(super) fn stalled(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Class::Stalled, message.into(), Some(hint.into()))
+    }
+
+    /// It may mend by itself.
+    pub(super) fn waiting(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Class::Waiting, message.into(), Some(hint.into()))
     }
 
     pub(super) fn of_service(mut self, name: &str) -> Self {
@@ -109,8 +117,7 @@ impl From<RollError> for Trouble {
 
 impl From<RouteError> for Trouble {
     fn from(error: RouteError) -> Self {
-        let (class, hint) = (error.class(), error.hint());
-        Self::new(class, report::line(&error), hint)
+        Self::new(error.class(), report::line(&error), None)
     }
 }
 

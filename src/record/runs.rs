@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use crate::model::Revision;
+use crate::model::desired::Desired;
 use crate::model::run::{Entry, Kind, Outcome, RunId, Status};
 use crate::plan::diff::Plan;
 
@@ -62,13 +63,30 @@ impl Record {
         self.store.write(move |sql| append(sql, run, &entry, now)).await
     }
 
-    /// Keeps the plan beside the log.
-    pub async fn keep_plan(&self, run: RunId, plan: &Plan) -> Result<(), RecordError> {
-        let plan = serde_json::to_string(plan)?;
+    /// Keeps what the run is about to do beside its log, so that a crash can be recovered from.
+    pub async fn keep_intent(&self, run: RunId, plan: &Plan, desired: &Desired) -> Result<(), RecordError> {
+        let (plan, desired) = (serde_json::to_string(plan)?, serde_json::to_string(desired)?);
         self.store
             .write(move |sql| {
-                sql.execute("UPDATE runs SET plan = ?2 WHERE id = ?1", params![run.0, plan])?;
+                sql.execute(
+                    "UPDATE runs SET plan = ?2, desired = ?3 WHERE id = ?1",
+                    params![run.0, plan, desired],
+                )?;
                 Ok(())
+            })
+            .await
+    }
+
+    /// What a run was about to do; `None` before it had a plan.
+    pub async fn intent(&self, run: RunId) -> Result<Option<(Plan, Desired)>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let row: (Option<String>, Option<String>) =
+                    sql.query_row("SELECT plan, desired FROM runs WHERE id = ?1", [run.0], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?;
+                let (Some(plan), Some(desired)) = row else { return Ok(None) };
+                Ok(Some((serde_json::from_str(&plan)?, serde_json::from_str(&desired)?)))
             })
             .await
     }
@@ -170,8 +188,11 @@ pub(super) fn append(sql: &Connection, run: RunId, entry: &Entry, now: i64) -> R
         Entry::Ended { outcome } => (Some(now), Some(serde_json::to_string(outcome)?)),
         _ => (None, None),
     };
-    sql.prepare_cached("UPDATE runs SET status = ?2, ended_at = ?3, outcome = ?4 WHERE id = ?1")?
-        .execute(params![run.0, word(&next)?, ended, outcome])?;
+    sql.prepare_cached(
+        "UPDATE runs SET status = ?2, ended_at = ?3, outcome = ?4,
+            desired = CASE WHEN ?3 IS NULL THEN desired END WHERE id = ?1",
+    )?
+    .execute(params![run.0, word(&next)?, ended, outcome])?;
     Ok(next)
 }
 

@@ -69,6 +69,18 @@ impl Context {
         &self.dockerfile
     }
 
+    /// The Dockerfile's text.
+    pub fn dockerfile_text(&self) -> Result<String, SourceError> {
+        let bytes = match &self.extra {
+            Some(extra) => extra.content.clone(),
+            None => match self.entries.iter().find(|entry| entry.path == self.dockerfile) {
+                Some(entry) => self.mirror.using(|repo| objects::blob(repo, &entry.id))?,
+                None => Vec::new(),
+            },
+        };
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// What the stream holds, sorted by path; a Dockerfile from elsewhere is not listed.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

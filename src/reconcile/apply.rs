@@ -1,0 +1,227 @@
+//! Carrying out a plan: build · check · bring up · switch · retire · record, and the way back from each.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::build::{Builds, Job, build_all};
+use crate::engine::Engine;
+use crate::model::desired::Desired;
+use crate::model::instance::Observed;
+use crate::model::run::{Entry, RunId};
+use crate::plan::diff::Plan;
+use crate::plan::{nginx, upstreams};
+use crate::roll::{self, Journal, Pace, Rolling};
+use crate::route::{self, Nginx};
+
+use super::Reconciler;
+use super::journal::RunJournal;
+use super::render::Rendered;
+use super::trouble::Trouble;
+
+/// One run in progress.
+pub(super) struct Act<'a, E> {
+    pub(super) world: &'a Reconciler<E>,
+    pub(super) journal: RunJournal,
+    pub(super) desired: &'a Desired,
+    pub(super) before: Option<&'a Desired>,
+    pub(super) plan: &'a Plan,
+    pub(super) run: RunId,
+    pub(super) newer: &'a CancellationToken,
+}
+
+impl<E: Engine> Act<'_, E> {
+    /// Builds what the plan lists. Nothing that runs is touched.
+    pub(super) async fn build(&self, rendered: &Rendered) -> Result<(), Trouble> {
+        let mut jobs = Vec::new();
+        for build in &self.plan.builds {
+            let Some((order, context)) = rendered.orders.get(&build.tag) else { continue };
+            self.journal.write(Entry::Building { tag: build.tag.clone() }).await?;
+            let mut order = order.clone();
+            order.labels.insert("agent.revision".into(), self.plan.revision.to_string());
+            let context = context.clone();
+            jobs.push(Job {
+                order,
+                context: Box::new(move |sink: &mut dyn io::Write| {
+                    context.write_tar(sink).map(drop).map_err(io::Error::other)
+                }),
+            });
+        }
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.world.disk_floor().await?;
+        let how = Builds {
+            parallel: self.world.config.build.parallel,
+            timeout: self.world.config.build.timeout,
+            logs: self.world.logs_of(self.run),
+        };
+        let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+        let report = |tag: &str, time: std::time::Duration| {
+            // The receiver lives as long as the builds.
+            let _ = done.send(Entry::Built { tag: tag.to_owned(), millis: time.as_millis() as u64 });
+        };
+        let builds = async {
+            let built = build_all(&self.world.engine, jobs, &how, report).await;
+            built.map(drop).map_err(Trouble::from)
+        };
+        let built = self.unless_newer(builds).await;
+        finished.close();
+        while let Some(entry) = finished.recv().await {
+            self.journal.write(entry).await?;
+        }
+        built
+    }
+
+    /// Makes the plan so, or puts everything back.
+    pub(super) async fn carry_out(&self, observed: &Observed) -> Result<(), Trouble> {
+        let before = self.world.live_nginx();
+        self.check(observed).await?;
+        let Err(trouble) = self.switch_over(observed).await else { return Ok(()) };
+        let reason = match &trouble {
+            Trouble::Newer => "something newer is to be reached".to_owned(),
+            Trouble::Failure { failure, .. } => failure.message.clone(),
+        };
+        self.journal.write(Entry::Reverting { reason }).await?;
+        self.put_back(before).await?;
+        Err(trouble)
+    }
+
+    /// nginx reads the configuration that would go live, before any container is touched.
+    async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
+        if self.desired.proxy().is_none() || self.plan.is_empty() {
+            return Ok(());
+        }
+        let upstreams = upstreams::planned(self.desired, self.plan, observed);
+        let text = self.text(&upstreams)?;
+        let old = self.world.proxy_instance(self.desired, observed, |_| false);
+        // A new nginx reads it with its own program: the old one's opinion would be beside the point.
+        let running = old.filter(|_| !self.proxy_rolls());
+        self.with_nginx(running, async |nginx: Nginx<'_, E>| Ok(nginx.check(&text).await?)).await
+    }
+
+    async fn switch_over(&self, observed: &Observed) -> Result<(), Trouble> {
+        let rolling = self.rolling();
+        roll::bring_up(&rolling).await?;
+        self.journal.write(Entry::Switching).await?;
+        self.route(&rolling, observed).await?;
+        self.journal.write(Entry::Switched).await?;
+        Ok(())
+    }
+
+    /// Retires what the plan replaces. The release is live: nothing here undoes it.
+    pub(super) async fn retire(&self) -> Result<(), Trouble> {
+        Ok(roll::retire(&self.rolling()).await?)
+    }
+
+    /// Undoes what the log says has been done; nginx first, so that no request meets an instance that goes.
+    pub(super) async fn put_back(&self, nginx_before: Option<String>) -> Result<(), Trouble> {
+        let observed = self.world.engine.observe(&self.desired.stack).await?;
+        if let (Some(text), Some(before)) = (nginx_before, self.before)
+            && before.proxy().is_some()
+        {
+            let running = self.world.proxy_instance(before, &observed, |run| run == self.run);
+            let nginx = self.world.nginx(before, running);
+            if let Some(nginx) = nginx {
+                nginx.switch(&text, &[]).await?;
+            }
+        }
+        Ok(roll::revert(&self.rolling()).await?)
+    }
+
+    async fn route(&self, rolling: &Rolling<'_, E, RunJournal>, observed: &Observed) -> Result<(), Trouble> {
+        if self.desired.proxy().is_none() {
+            return Ok(());
+        }
+        let retired: BTreeSet<&str> = self.retired();
+        let seen = self.world.engine.observe(&self.desired.stack).await?;
+        let text = self.text(&upstreams::observed(self.desired, &seen, |id| retired.contains(id)))?;
+        let rolls: BTreeSet<&str> = self.plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
+        let probes: Vec<_> = self
+            .desired
+            .routes
+            .iter()
+            .filter(|route| rolls.contains(route.service.as_str()))
+            .cloned()
+            .collect();
+        if self.proxy_rolls() {
+            // The file first: the new nginx starts with it.
+            self.with_nginx(None, async |nginx: Nginx<'_, E>| {
+                Ok(nginx.switch(&text, &[]).await.map(drop)?)
+            })
+            .await?;
+            roll::bring_up_proxy(rolling).await?;
+        }
+        let seen = if self.proxy_rolls() {
+            self.world.engine.observe(&self.desired.stack).await?
+        } else {
+            observed.clone()
+        };
+        let running =
+            self.world.proxy_instance(self.desired, &seen, |run| self.proxy_rolls() && run != self.run);
+        let edited = self
+            .with_nginx(running, async |nginx: Nginx<'_, E>| Ok(nginx.switch(&text, &probes).await?.edited))
+            .await?;
+        if let Some(path) = edited {
+            let text = format!("somebody had edited nginx.conf by hand: kept as {}", path.display());
+            self.journal.write(Entry::Note { text }).await?;
+        }
+        Ok(())
+    }
+
+    fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {
+        let text = nginx::render(&self.desired.routes, upstreams, &self.desired.nginx);
+        text.map_err(|problem| vec![problem].into())
+    }
+
+    async fn with_nginx<T>(
+        &self,
+        running: Option<route::Running>,
+        act: impl AsyncFnOnce(Nginx<'_, E>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        match self.world.nginx(self.desired, running) {
+            Some(nginx) => act(nginx).await,
+            None => {
+                Err(Trouble::stalled("the stack has routes but no nginx", "label one service agent.nginx"))
+            }
+        }
+    }
+
+    fn proxy_rolls(&self) -> bool {
+        let proxy = self.desired.proxy().map(|proxy| proxy.template.service.as_str());
+        self.plan.rolls.iter().any(|roll| Some(roll.service.as_str()) == proxy && !roll.new.is_empty())
+    }
+
+    fn retired(&self) -> BTreeSet<&str> {
+        let rolled = self.plan.rolls.iter().flat_map(|roll| &roll.old);
+        let removed = self.plan.removals.iter().flat_map(|removal| &removal.old);
+        rolled.chain(removed).map(|old| old.id.0.as_str()).collect()
+    }
+
+    fn rolling(&self) -> Rolling<'_, E, RunJournal> {
+        let roll = &self.world.config.roll;
+        Rolling {
+            engine: &self.world.engine,
+            journal: &self.journal,
+            desired: self.desired,
+            before: self.before,
+            plan: self.plan,
+            run: self.run,
+            pace: Pace {
+                probe_interval: roll.probe_interval,
+                probe_timeout: roll.probe_timeout,
+                drain: roll.drain,
+            },
+            newer: self.newer,
+        }
+    }
+
+    async fn unless_newer<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        tokio::select! {
+            result = work => result,
+            () = self.newer.cancelled() => Err(Trouble::Newer),
+        }
+    }
+}

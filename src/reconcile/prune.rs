@@ -1,0 +1,50 @@
+//! What no release needs any more goes: old runs with their logs, old releases, their images. Only what carries
+//! the stack's own name is ever looked at.
+
+use std::collections::BTreeSet;
+
+use crate::engine::Engine;
+use crate::model::run::{ReleaseId, RunId};
+use crate::record::Target;
+
+use super::Reconciler;
+use super::trouble::Trouble;
+
+impl<E: Engine> Reconciler<E> {
+    /// Failing to clean up never fails a run: it is tried again after the next one.
+    pub(super) async fn prune(&self) {
+        if let Err(Trouble::Failure { failure, .. }) = self.try_prune().await {
+            tracing::warn!("cleaning up: {}", failure.message);
+        }
+    }
+
+    async fn try_prune(&self) -> Result<(), Trouble> {
+        let pinned: Option<ReleaseId> = match self.record.target().await? {
+            Target::Pinned(hold) => Some(hold.release),
+            _ => None,
+        };
+        self.record.prune_releases(self.config.history.keep, pinned).await?;
+        for run in self.record.prune_runs(self.config.history.runs).await? {
+            self.forget_logs(run);
+        }
+        let releases = self.record.releases().await?;
+        let needed: BTreeSet<&str> = releases
+            .iter()
+            .flat_map(|release| release.desired.services.values())
+            .map(|service| service.template.image.name.as_str())
+            .collect();
+        let prefix = format!("{}-", self.config.stack.name);
+        for name in self.engine.stack_images(&self.config.stack.name).await? {
+            if name.starts_with(&prefix) && !needed.contains(name.as_str()) {
+                tracing::info!(image = name, "no release needs it");
+                self.engine.untag(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_logs(&self, run: RunId) {
+        // Gone already is as good.
+        let _ = std::fs::remove_dir_all(self.logs_of(run));
+    }
+}

@@ -1,0 +1,43 @@
+//! What the loop is doing, for `agent status` and the readiness page.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::class::Class;
+use crate::model::run::{Failure, RunId};
+
+/// Published whenever it changes. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Situation {
+    pub doing: Doing,
+    /// When the branch was last asked for, with an answer.
+    pub looked_at: Option<i64>,
+    /// Where it pointed then.
+    pub tip: Option<String>,
+    pub wrong: Option<Wrong>,
+    /// What a person changed by hand and is left as it is.
+    pub drift: Vec<String>,
+    /// Turns that came to their end since the agent started.
+    pub turns: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "doing", rename_all = "kebab-case")]
+pub enum Doing {
+    #[default]
+    Idle,
+    Turn {
+        why: String,
+        since: i64,
+        run: Option<RunId>,
+    },
+}
+
+/// What the last turn met, until a turn meets it no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrong {
+    pub class: Class,
+    pub failure: Failure,
+    pub since: i64,
+    /// When it is tried again by itself.
+    pub again_at: Option<i64>,
+}
