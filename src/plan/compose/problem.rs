@@ -55,16 +55,19 @@ impl Log {
         result.map_err(|problem| self.problem(problem)).ok()
     }
 
-    /// Warnings if nothing is wrong, else everything wrong; both in the order of their places.
-    pub(super) fn finish(self) -> Result<Vec<Problem>, Vec<Problem>> {
+    /// Everything wrong so far, in the order of the places. Stands between stages of which the later ones
+    /// would only repeat what the earlier ones found.
+    pub(super) fn stop(&mut self) -> Result<(), Vec<Problem>> {
         if self.problems.is_empty() {
-            Ok(self.warnings.into_iter().collect())
+            Ok(())
         } else {
-            Err(self.problems.into_iter().collect())
+            Err(std::mem::take(&mut self.problems).into_iter().collect())
         }
     }
 
-    pub(super) fn has_problems(&self) -> bool {
-        !self.problems.is_empty()
+    /// The warnings, in the order of their places, if nothing is wrong.
+    pub(super) fn finish(mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+        self.stop()?;
+        Ok(self.warnings.into_iter().collect())
     }
 }
