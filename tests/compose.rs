@@ -5,12 +5,15 @@
 //! (the first file), `profiles: A B`, `env: NAME=VALUE` (as often as needed), and in `broken/`
 //! `reference: accepts` where the loader is stricter on purpose, with the reason.
 
+// The lint knows tests, but not the helpers of a test binary.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use agent::plan::compose::{Loaded, Problem, Request, load, to_json};
+use agent::plan::compose::{Loaded, Problem, Request, load, support_table, to_json};
 use serde_json::Value;
 
 const NAME: &str = "demo";
@@ -232,4 +235,20 @@ fn broken_files_are_refused_in_words_to_act_on() {
     insta::with_settings!({ snapshot_path => "compose/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("broken", said);
     });
+}
+
+#[test]
+fn the_published_support_table_is_what_the_loader_does() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compose.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (prose, table) = text.split_once("\n## Every key\n").unwrap();
+    let expected = support_table();
+    if table != expected && std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, format!("{prose}\n## Every key\n{expected}")).unwrap();
+        return;
+    }
+    assert!(
+        table == expected,
+        "docs/compose.md is out of date: run this test with UPDATE_DOCS=1 and look at it"
+    );
 }

@@ -27,3 +27,9 @@ impl fmt::Display for Place {
         }
     }
 }
+
+impl From<&Place> for Place {
+    fn from(place: &Place) -> Self {
+        place.clone()
+    }
+}

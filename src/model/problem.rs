@@ -17,8 +17,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn new(place: &Place, message: impl Into<String>) -> Self {
-        Self { place: place.clone(), message: message.into(), hint: None }
+    pub fn new(place: impl Into<Place>, message: impl Into<String>) -> Self {
+        Self { place: place.into(), message: message.into(), hint: None }
     }
 
     #[must_use]

@@ -166,6 +166,7 @@ pub struct MountOptions {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attachment {
+    pub place: Place,
     pub aliases: Vec<String>,
     pub ipv4_address: Option<String>,
     pub ipv6_address: Option<String>,

@@ -24,11 +24,13 @@ mod problem;
 mod schema;
 mod shell;
 mod suggest;
+mod support;
 mod tree;
 mod typed;
 
 pub use json::to_json;
 pub use problem::Problem;
+pub use support::support_table;
 
 /// The files of the repository at one revision.
 pub trait Files {
@@ -72,16 +74,14 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
     let mut assembler = assemble::Assembler::new(request.files);
     let base = path::folder(request.paths.first().map_or("", String::as_str)).to_owned();
     let scope = assembler.scope(&base, request.environment);
-    let tree = assembler.project(request.paths, &scope, &[]);
-    if assembler.log.has_problems() {
-        return Err(assembler.log.finish().err().unwrap_or_default());
-    }
+    let tree = assembler.project(request.paths, &scope, &[], None);
+    assembler.log.stop()?;
     check::request(request, &tree, &mut assembler.log);
     let mut project = typed::project(&tree, request.name, &mut assembler.log);
+    assembler.log.stop()?;
     check::project(&mut project, request.profiles, &mut assembler.log);
-    if !assembler.log.has_problems() {
-        assembler.env_files(&tree, &mut project, &scope);
-    }
+    assembler.log.stop()?;
+    assembler.env_files(&tree, &mut project, &scope);
     let read = assembler.read.into_iter().collect();
     Ok(Loaded { project, warnings: assembler.log.finish()?, read })
 }
@@ -94,3 +94,5 @@ pub fn variables(text: &str, file: &str) -> Result<BTreeMap<String, String>, Pro
     let place = |line| crate::model::place::Place::new(file, line, 1);
     dotenv::parse(text, &|_| None).map_err(|bad| Problem::new(place(bad.line), bad.message))
 }
+#[cfg(test)]
+mod tests;

@@ -88,14 +88,13 @@ impl<E: Engine> Reconciler<E> {
             dockerfile: context.dockerfile().to_owned(),
             target: build.target.clone(),
             args: build.args.clone(),
-            labels: labels(&self.config.stack.name, build),
+            labels: build.labels.clone(),
             network: build.network.clone(),
             extra_hosts: build.extra_hosts.clone(),
             shm_size: build.shm_size,
             no_cache: build.no_cache,
-            memory: self.config.build.memory.map(|size| size.0),
-            nano_cpus: self.config.build.cpus.map(|cpus| cpus.0),
-            ..BuildOrder::default()
+            stack: self.config.stack.name.clone(),
+            tag: String::new(),
         };
         Ok((fingerprint::inputs(parts.iter().map(String::as_str)), order, context))
     }
@@ -141,10 +140,4 @@ impl<E: Engine> Reconciler<E> {
             }
         }
     }
-}
-
-fn labels(stack: &str, build: &Build) -> BTreeMap<String, String> {
-    let mut labels = build.labels.clone();
-    labels.insert("agent.stack".to_owned(), stack.to_owned());
-    labels
 }

@@ -74,11 +74,18 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The files of one project, laid over each other. `chain` holds the files that led here by `include`.
-    pub(super) fn project(&mut self, files: &[String], scope: &Scope, chain: &[String]) -> Node {
+    /// The files of one project, laid over each other. `chain` holds the files that led here by `include`,
+    /// `asked` is where that is written.
+    pub(super) fn project(
+        &mut self,
+        files: &[String],
+        scope: &Scope,
+        chain: &[String],
+        asked: Option<&Place>,
+    ) -> Node {
         let mut project = Node::map(&Place::new(files.first().map_or("", String::as_str), 0, 0));
         for file in files {
-            for document in self.documents(file, scope) {
+            for document in self.documents(file, asked, scope).unwrap_or_default() {
                 let base = scope.base.as_str();
                 let canonical = Canonical { base, log: &mut self.log }.value(document, &PROJECT, "");
                 let Some(mut tree) = canonical else { continue };
@@ -92,18 +99,18 @@ impl<'a> Assembler<'a> {
         project
     }
 
-    /// The documents of a file, variables filled in.
-    fn documents(&mut self, file: &str, scope: &Scope) -> Vec<Node> {
+    /// The documents of a file, variables filled in. `asked`: where the file is named, if in a file.
+    fn documents(&mut self, file: &str, asked: Option<&Place>, scope: &Scope) -> Option<Vec<Node>> {
         let Some(bytes) = self.file(file) else {
-            let problem = Problem::new(Place::new(file, 0, 0), "there is no such file in the repository");
-            self.log.problem(problem);
-            return Vec::new();
+            let place = asked.cloned().unwrap_or_else(|| Place::new(file, 0, 0));
+            self.log.problem(Problem::new(place, format!("there is no file {file} in the repository")));
+            return None;
         };
-        let mut documents = self.log.keep(parse::documents(file, &bytes)).unwrap_or_default();
+        let mut documents = self.log.keep(parse::documents(file, &bytes))?;
         for document in &mut documents {
             interpolate::tree(document, &scope.variables, &mut self.log);
         }
-        documents
+        Some(documents)
     }
 
     /// A path from a file, as the path of a file in the repository.

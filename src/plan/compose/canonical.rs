@@ -60,7 +60,7 @@ impl Canonical<'_> {
     fn object(&mut self, node: Node, object: &'static Object, path: &str) -> Option<Node> {
         let place = node.place.clone();
         let mut out = Map::new();
-        for (name, entry) in self.map(node, path)? {
+        for (name, entry) in self.map(node, path, "a mapping")? {
             if name.starts_with("x-") {
                 continue;
             }
@@ -98,7 +98,7 @@ impl Canonical<'_> {
     fn named(&mut self, node: Node, inner: &'static Shape, path: &str) -> Option<Node> {
         let place = node.place.clone();
         let mut out = Map::new();
-        for (name, entry) in self.map(node, path)? {
+        for (name, entry) in self.map(node, path, "a mapping")? {
             // Extensions may stand among declared things, but an option may well be called `x-…`.
             if name.starts_with("x-") && matches!(inner, Shape::Object(_)) {
                 continue;
@@ -130,7 +130,7 @@ impl Canonical<'_> {
             }
             return Some(Node::new(place, Value::Map(out)));
         }
-        for (name, entry) in self.map(node, path)? {
+        for (name, entry) in self.map(node, path, "a list or a mapping")? {
             let inner = match entry.node.value {
                 Value::Null => Some(Node::map(&entry.node.place)),
                 _ => self.object(entry.node, object, &format!("{path}.{name}")),
@@ -143,7 +143,7 @@ impl Canonical<'_> {
     fn many(&mut self, node: Node, short: Short, object: &'static Object, path: &str) -> Option<Node> {
         let place = node.place.clone();
         let mut out = Vec::new();
-        for item in self.list(node, path)? {
+        for item in self.list(node, path, "a list")? {
             let written_out = match short {
                 Short::Port => self.ports(item, path),
                 _ => self.written_out(item, short, path).into_iter().collect(),
@@ -160,17 +160,17 @@ impl Canonical<'_> {
         self.object(written_out, object, path)
     }
 
-    fn map(&mut self, node: Node, path: &str) -> Option<Map> {
+    fn map(&mut self, node: Node, path: &str, wanted: &str) -> Option<Map> {
         match node.value {
             Value::Map(map) => Some(map),
-            _ => self.wrong(&node, path, "a mapping"),
+            _ => self.wrong(&node, path, wanted),
         }
     }
 
-    fn list(&mut self, node: Node, path: &str) -> Option<Vec<Node>> {
+    fn list(&mut self, node: Node, path: &str, wanted: &str) -> Option<Vec<Node>> {
         match node.value {
             Value::List(items) => Some(items),
-            _ => self.wrong(&node, path, "a list"),
+            _ => self.wrong(&node, path, wanted),
         }
     }
 

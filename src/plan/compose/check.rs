@@ -83,8 +83,10 @@ fn references(project: &Project, service: &Service, inactive: &BTreeSet<String>,
             undeclared(name, "service", wanted, &dependency.place, project.services.keys(), log);
         }
     }
-    for wanted in service.networks.keys().filter(|wanted| !project.networks.contains_key(*wanted)) {
-        undeclared(name, "network", wanted, &service.place, project.networks.keys(), log);
+    for (wanted, attachment) in &service.networks {
+        if !project.networks.contains_key(wanted) {
+            undeclared(name, "network", wanted, &attachment.place, project.networks.keys(), log);
+        }
     }
     for mount in &service.volumes {
         if let MountSource::Volume(wanted) = &mount.source

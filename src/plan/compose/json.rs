@@ -158,9 +158,7 @@ shown!(Value, String, &String, &str, bool, u16, u32, u64, i64);
 impl From<f64> for Shown {
     /// A whole number is shown without a fraction.
     fn from(value: f64) -> Self {
-        #[allow(clippy::cast_possible_truncation)]
         let whole = value as i64;
-        #[allow(clippy::cast_precision_loss)]
         if whole as f64 == value { Self(json!(whole)) } else { Self(json!(value)) }
     }
 }

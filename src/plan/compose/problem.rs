@@ -2,37 +2,8 @@
 //! sees all problems at once and not one a turn.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use crate::model::place::Place;
-
-/// One thing wrong (or, among warnings, doubtful). Displays as `file:line:column: message`; the hint is
-/// printed by whoever shows it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    pub place: Place,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into(), hint: None }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-impl std::error::Error for Problem {}
+pub use crate::model::problem::Problem;
 
 /// What one load found out so far.
 #[derive(Debug, Default)]
@@ -55,16 +26,19 @@ impl Log {
         result.map_err(|problem| self.problem(problem)).ok()
     }
 
-    /// Warnings if nothing is wrong, else everything wrong; both in the order of their places.
-    pub(super) fn finish(self) -> Result<Vec<Problem>, Vec<Problem>> {
+    /// Everything wrong so far, in the order of the places. Stands between stages of which the later ones
+    /// would only repeat what the earlier ones found.
+    pub(super) fn stop(&mut self) -> Result<(), Vec<Problem>> {
         if self.problems.is_empty() {
-            Ok(self.warnings.into_iter().collect())
+            Ok(())
         } else {
-            Err(self.problems.into_iter().collect())
+            Err(std::mem::take(&mut self.problems).into_iter().collect())
         }
     }
 
-    pub(super) fn has_problems(&self) -> bool {
-        !self.problems.is_empty()
+    /// The warnings, in the order of their places, if nothing is wrong.
+    pub(super) fn finish(mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+        self.stop()?;
+        Ok(self.warnings.into_iter().collect())
     }
 }

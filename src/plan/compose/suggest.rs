@@ -3,7 +3,7 @@
 /// The candidate fewest edits away, if it is near enough to be meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong.
-    let limit = word.chars().count().div_ceil(3);
+    let limit = word.chars().count() / 3;
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))

@@ -99,11 +99,11 @@ impl Assembler<'_> {
         self.extended(source, &name, &service, chain)
     }
 
-    fn source(&mut self, file: &Node, scope: &Scope) -> Option<Source> {
-        let file = self.repository_file(file, scope)?;
+    fn source(&mut self, named: &Node, scope: &Scope) -> Option<Source> {
+        let file = self.repository_file(named, scope)?;
         let scope = Scope { base: path::folder(&file).to_owned(), variables: scope.variables.clone() };
         let mut services = Map::new();
-        for document in self.documents(&file, &scope) {
+        for document in self.documents(&file, Some(&named.place), &scope)? {
             services.extend(section(&document, "services"));
         }
         Some(Source { file, scope, services, raw: true })

@@ -51,7 +51,7 @@ impl Assembler<'_> {
                 inner
             }
         };
-        Some(self.project(&files, &inner, chain))
+        Some(self.project(&files, &inner, chain, Some(&include.place)))
     }
 
     fn repository_files(&mut self, node: Option<&Node>, scope: &Scope) -> Option<Vec<String>> {

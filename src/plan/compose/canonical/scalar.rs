@@ -49,8 +49,8 @@ impl Canonical<'_> {
         if words.contains(&text.as_str()) {
             return Some(Value::Text(text));
         }
-        let choices = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("`{path}` is `{text}`, which is none of {choices}");
+        let choices = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        let message = format!("`{path}` must be {choices}, not `{text}`");
         self.log.problem(Problem::new(node.place.clone(), message));
         None
     }
@@ -127,7 +127,7 @@ impl Canonical<'_> {
         let items = match node.value {
             Value::List(items) => items,
             _ if alone => vec![node],
-            _ => self.list(node, path)?,
+            _ => self.list(node, path, "a list")?,
         };
         let mut out: Vec<Node> = Vec::new();
         for item in items {
@@ -143,6 +143,7 @@ impl Canonical<'_> {
         let place = node.place.clone();
         let words = match &node.value {
             Value::List(items) => items.iter().filter_map(|item| self.text_of(item, path)).collect(),
+            Value::Map(_) => return self.wrong(&node, path, "text or a list"),
             _ => {
                 let text = self.text_of(&node, path)?;
                 match shape {
@@ -177,7 +178,7 @@ impl Canonical<'_> {
             }
             return Some(Node::new(place, Value::Map(out)));
         }
-        for (name, entry) in self.map(node, path)? {
+        for (name, entry) in self.map(node, path, "a mapping or a list")? {
             let Entry { key, mut node } = entry;
             if !node.is_null() {
                 let Some(word) = self.word_of(&node, &format!("{path}.{name}")) else { continue };
@@ -206,7 +207,7 @@ impl Canonical<'_> {
                 }
             }
             _ => {
-                for (host, entry) in self.map(node, path)? {
+                for (host, entry) in self.map(node, path, "a mapping or a list")? {
                     let addresses = match entry.node.value {
                         Value::List(addresses) => addresses,
                         _ => vec![entry.node],
@@ -225,7 +226,6 @@ impl Canonical<'_> {
 fn whole(value: &Value) -> Option<Value> {
     match value {
         Value::Int(_) => Some(value.clone()),
-        #[allow(clippy::cast_possible_truncation)]
         Value::Float(float) if float.fract() == 0.0 && float.abs() < 1e15 => Some(Value::Int(*float as i128)),
         Value::Text(text) => text.parse::<i64>().ok().map(|number| Value::Int(number.into())),
         _ => None,
@@ -235,7 +235,6 @@ fn whole(value: &Value) -> Option<Value> {
 fn fraction(value: &Value) -> Option<Value> {
     match value {
         Value::Float(_) => Some(value.clone()),
-        #[allow(clippy::cast_precision_loss)]
         Value::Int(number) => Some(Value::Float(*number as f64)),
         Value::Text(text) => number::float(text).map(Value::Float),
         _ => None,

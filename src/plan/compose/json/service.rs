@@ -242,16 +242,13 @@ fn port(port: &Port) -> Value {
 }
 
 fn show_attachment(attachment: &Attachment) -> Value {
-    if *attachment == Attachment::default() {
-        return Value::Null;
-    }
     let mut out = Object::default();
     out.list("aliases", &attachment.aliases);
     out.some("ipv4_address", attachment.ipv4_address.as_ref());
     out.some("ipv6_address", attachment.ipv6_address.as_ref());
     out.some("mac_address", attachment.mac_address.as_ref());
     out.some("priority", Some(attachment.priority).filter(|priority| *priority != 0));
-    out.done()
+    if out.0.is_empty() { Value::Null } else { out.done() }
 }
 
 fn logging(logging: &Logging) -> Value {

@@ -128,6 +128,7 @@ fn port(reader: &Reader<'_>, log: &mut Log) -> Option<Port> {
 
 fn attachment(reader: &Reader<'_>, log: &mut Log) -> Attachment {
     Attachment {
+        place: reader.node.place.clone(),
         aliases: reader.words("aliases"),
         ipv4_address: reader.text("ipv4_address"),
         ipv6_address: reader.text("ipv6_address"),
