@@ -22,6 +22,7 @@ mod output;
 mod progress;
 mod volume;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct Docker {
     at: String,
     /// The newest API the engine speaks: `(1, 41)`.
     api: (usize, usize),
+    /// The folder of `docker login`'s file.
+    login: Option<PathBuf>,
 }
 
 impl Engine for Docker {

@@ -4,6 +4,13 @@
 //! What an engine claims is checked by another witness: the `docker` program, files and sockets.
 //! Needs the image `agenttest-base:1` (`script/bootstrap --test` makes it).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is tests; the lints know only functions marked as such"
+)]
+
 mod builds;
 mod crash;
 mod foreign;
@@ -12,6 +19,7 @@ mod images;
 mod lifetime;
 mod names;
 mod networks;
+mod registry;
 mod rendering;
 mod tools;
 mod yard;
@@ -29,6 +37,13 @@ macro_rules! contract {
             $room::$fact(&engine, &yard).await;
         }
     )*)*};
+}
+
+/// Its own, because signing in is not the seam's affair.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_registry_serves_who_is_signed_in() {
+    let yard = Yard::swept("private-registry");
+    registry::a_private_registry_serves_who_is_signed_in(&yard).await;
 }
 
 contract! {

@@ -125,7 +125,9 @@ pub(crate) async fn admission_breaks_no_connection(engine: &impl Engine, yard: &
     let opened = Arc::new(AtomicU32::new(0));
     let counter = opened.clone();
     std::thread::spawn(move || {
-        listener.incoming().for_each(|_| drop(counter.fetch_add(1, Ordering::SeqCst)))
+        for _ in listener.incoming() {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
     });
 
     let names = yard.networked("web", "").networks;

@@ -153,7 +153,8 @@ impl Yard {
         let named = |list: &[&str]| {
             let (_, listed) = self.try_docker(list);
             let ours = |name: &&str| {
-                let rest = name.strip_prefix(&self.stack);
+                // An image's name may begin with a registry.
+                let rest = name.rsplit('/').next().and_then(|name| name.strip_prefix(&self.stack));
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', ':', '/']))
             };
             listed.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()

@@ -33,7 +33,7 @@ impl Docker {
         line: LineSink<'_>,
     ) -> Result<String, EngineError> {
         let act = || format!("build {}", order.tag);
-        let credentials = credentials::read();
+        let credentials = credentials::read(self.login.as_deref());
         let credentials =
             credentials.map_err(|error| EngineError::Other { act: act(), source: error.into() })?;
         let broken = Broken::default();

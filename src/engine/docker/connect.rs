@@ -1,10 +1,11 @@
 //! Finding the engine and learning which API it speaks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
 
-use super::Docker;
+use super::{Docker, credentials};
 use crate::engine::{EngineError, EngineFacts};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -25,7 +26,8 @@ impl Docker {
         let client = client.map_err(unreachable)?;
         let client = client.negotiate_version().await.map_err(unreachable)?;
         let version = client.client_version();
-        let docker = Self { client, at, api: (version.major_version, version.minor_version) };
+        let api = (version.major_version, version.minor_version);
+        let docker = Self { client, at, api, login: credentials::default_folder() };
         if docker.api < OLDEST_API {
             return Err(EngineError::Refused {
                 act: "serve the agent".to_owned(),
@@ -36,6 +38,12 @@ impl Docker {
             });
         }
         Ok(docker)
+    }
+
+    /// Registries are signed in to with what `docker login` left in this folder, rather than in
+    /// `$DOCKER_CONFIG` or `~/.docker`.
+    pub fn with_login(self, folder: PathBuf) -> Self {
+        Self { login: Some(folder), ..self }
     }
 
     pub(super) async fn read_facts(&self) -> Result<EngineFacts, EngineError> {

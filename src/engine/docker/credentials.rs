@@ -2,7 +2,7 @@
 //! that keep them elsewhere) are not asked.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -36,11 +36,17 @@ struct Auth {
     identitytoken: Option<String>,
 }
 
-/// By registry, as `config.json` spells it. No file: none.
-pub(super) fn read() -> Result<HashMap<String, DockerCredentials>, CredentialsError> {
+/// Where `docker` itself looks.
+pub(super) fn default_folder() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
-    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(HashMap::new()) };
+    std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(home)
+}
+
+/// By registry, as `config.json` spells it. No file: none. It is read anew each time: people sign in while
+/// the agent runs.
+pub(super) fn read(folder: Option<&Path>) -> Result<HashMap<String, DockerCredentials>, CredentialsError> {
+    let Some(folder) = folder else { return Ok(HashMap::new()) };
+    let path = folder.join("config.json");
     match std::fs::read(&path) {
         Ok(text) => parse(&text, path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashMap::new()),

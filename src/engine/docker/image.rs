@@ -55,7 +55,7 @@ impl Docker {
     }
 
     fn credentials_for(&self, reference: &str) -> Result<Option<DockerCredentials>, EngineError> {
-        let read = credentials::read().map_err(|error| EngineError::Other {
+        let read = credentials::read(self.login.as_deref()).map_err(|error| EngineError::Other {
             act: format!("sign in to pull {reference}"),
             source: error.into(),
         })?;
