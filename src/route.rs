@@ -142,8 +142,19 @@ impl<E: Engine> Nginx<'_, E> {
             }
             sleep(POLL).await;
         }
-        let log = self.engine.logs(&running.id, 50).await.unwrap_or_default();
-        Err(RouteError::NotLoaded { seconds: RELOAD.as_secs(), said: fault::last_words(&log) })
+        Err(RouteError::NotLoaded { seconds: RELOAD.as_secs(), said: self.complaint(running).await })
+    }
+
+    /// Why a running nginx does not take the live file. It says so when it reads it again; in its log the line may
+    /// be buried under requests. Only what depends on the moment, such as a port that is taken, is said there alone.
+    async fn complaint(&self, running: &Running) -> String {
+        let file = format!("{MOUNTED}/{LIVE}");
+        let finished = self.engine.exec(&running.id, &["nginx", "-t", "-q", "-c", &file]).await;
+        let said = finished.map(|finished| fault::last_words(&finished.output)).unwrap_or_default();
+        if !said.is_empty() {
+            return said;
+        }
+        self.engine.logs(&running.id, 1000).await.map(|log| fault::last_words(&log)).unwrap_or_default()
     }
 
     /// The generation that a worker of nginx answers with, if one answers.

@@ -1,0 +1,13 @@
+//! Routes, from labels to what a real nginx answers: Debian's on this machine for texts, one in a container on a
+//! real Docker Engine for everything that is alive. Needs what `script/bootstrap --test` sets up.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod client;
+mod echo;
+mod labels;
+mod nginx;
+mod rendered;
+mod site;
+mod transaction;

@@ -1,0 +1,161 @@
+//! The switch itself: what is live before, during and after, also when it fails.
+
+use std::time::Duration;
+
+use agent::engine::Engine;
+use agent::model::class::Class;
+use agent::plan::nginx::Route;
+use agent::route::{LIVE, RouteError, Switched};
+
+use crate::client::{Load, get, status};
+use crate::site::{Site, route, text, upstreams};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_under_load_loses_nothing() {
+    let site = Site::new("load").await;
+    let routes = [route("web", "/web/")];
+    let mut old = site.app("web", "version 0").await;
+    site.serve(&routes, &upstreams(&[("web", old.address)])).await;
+    let load = Load::on(site.address(), "/web/");
+    for version in 1..=5 {
+        let new = site.app("web", &format!("version {version}")).await;
+        load.goes_on_for(50).await;
+        let text = text(&routes, &upstreams(&[("web", new.address)]));
+        site.nginx().check(&text).await.unwrap();
+        let switched = site.nginx().switch(&text, &routes).await.unwrap();
+        assert_eq!(switched, Switched { reloaded: true, edited: None });
+        // From here on no request may reach the old one.
+        site.engine.stop(&old.id, Duration::from_secs(0)).await.unwrap();
+        site.engine.remove(&old.id).await.unwrap();
+        load.goes_on_for(50).await;
+        let answer = get(site.address(), 80, "x", "/web/").await.unwrap();
+        assert_eq!(answer.body(), &format!("version {version}\n"));
+        old = new;
+    }
+    assert!(load.answered() > 500);
+    assert_eq!(load.lost().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_nginx_refuses_never_goes_live() {
+    let site = Site::new("refused").await;
+    let app = site.app("a", "I am a").await;
+    let good = [route("a", "/a/")];
+    let upstreams = upstreams(&[("a", app.address)]);
+    // As from an older agent's release: no label says such a thing.
+    let bad = [Route { body_size: Some("lots".into()), ..route("a", "/a/") }];
+    let refused = |error: RouteError| {
+        assert_eq!(error.class(), Class::Stalled);
+        let message = error.to_string();
+        assert!(message.starts_with("nginx refuses the configuration: "), "{message}");
+        assert!(message.contains("client_max_body_size"), "{message}");
+        assert!(message.ends_with(" (from a, compose.yaml:3:7)"), "{message}");
+    };
+    // Before nginx ever ran, beside it.
+    site.nginx().check(&text(&good, &upstreams)).await.unwrap();
+    refused(site.nginx().check(&text(&bad, &upstreams)).await.unwrap_err());
+    assert!(!site.folder.path().join(LIVE).exists());
+    // And in the running one.
+    site.serve(&good, &upstreams).await;
+    let live = site.live();
+    refused(site.nginx().check(&text(&bad, &upstreams)).await.unwrap_err());
+    assert_eq!(site.live(), live);
+    assert_eq!(status(site.address(), 80, "x", "/a/").await, Ok(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_nginx_does_not_take_is_put_back() {
+    let site = Site::new("untaken").await;
+    let app = site.app("a", "I am a").await;
+    let upstreams = upstreams(&[("a", app.address)]);
+    site.serve(&[route("a", "/a/")], &upstreams).await;
+    let live = site.live();
+    let load = Load::on(site.address(), "/a/");
+    // Not checked, so that the reload itself is what fails.
+    let bad = text(&[Route { body_size: Some("lots".into()), ..route("a", "/a/") }], &upstreams);
+    let error = site.nginx().switch(&bad, &[]).await.unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.starts_with("nginx did not answer with the new configuration within 10 s: "),
+        "{message}"
+    );
+    assert!(message.contains("client_max_body_size"), "{message}");
+    assert_eq!(site.live(), live);
+    load.goes_on_for(20).await;
+    assert_eq!(load.lost().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_leads_nowhere_is_put_back() {
+    let site = Site::new("nowhere").await;
+    let app = site.app("a", "I am a").await;
+    let upstreams = upstreams(&[("a", app.address)]);
+    site.serve(&[route("a", "/a/")], &upstreams).await;
+    let live = site.live();
+    let load = Load::on(site.address(), "/a/");
+    let deaf = Route { port: 8001, ..route("a", "/b/") };
+    let routes = [route("a", "/a/"), deaf.clone()];
+    let error = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap_err();
+    assert_eq!(error.to_string(), "the route /b/ of service a (compose.yaml:3:7) leads nowhere");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "nginx answers 502 for it");
+    assert_eq!(site.live(), live);
+    assert_eq!(status(site.address(), 80, "x", "/b/").await, Ok(404));
+    load.goes_on_for(20).await;
+    assert_eq!(load.lost().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn edits_by_hand_are_kept_aside() {
+    let site = Site::new("edited").await;
+    let app = site.app("a", "I am a").await;
+    let upstreams = upstreams(&[("a", app.address)]);
+    let routes = [route("a", "/a/")];
+    site.serve(&routes, &upstreams).await;
+    let edited = site.live().replace("server_tokens off", "server_tokens on");
+    std::fs::write(site.folder.path().join(LIVE), &edited).unwrap();
+    let switched = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap();
+    let kept = site.folder.path().join("nginx.conf.edited-1");
+    assert_eq!(switched.edited.as_ref(), Some(&kept));
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), edited);
+    assert_eq!(site.live(), text(&routes, &upstreams));
+    let again = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap();
+    assert_eq!(again, Switched { reloaded: false, edited: None });
+}
+
+#[tokio::test]
+async fn a_label_that_only_moved_does_not_reload() {
+    let site = Site::new("moved").await;
+    let app = site.app("a", "I am a").await;
+    let upstreams = upstreams(&[("a", app.address)]);
+    let mut routes = [route("a", "/a/")];
+    site.serve(&routes, &upstreams).await;
+    routes[0].place.line += 1;
+    let moved = text(&routes, &upstreams);
+    assert_ne!(site.live(), moved);
+    let switched = site.nginx().switch(&moved, &routes).await.unwrap();
+    assert!(!switched.reloaded);
+    assert_eq!(site.live(), moved);
+}
+
+#[tokio::test]
+async fn an_agent_killed_between_swap_and_reload_goes_on() {
+    let site = Site::new("killed").await;
+    let app = site.app("a", "I am a").await;
+    let upstreams = upstreams(&[("a", app.address)]);
+    site.serve(&[route("a", "/a/")], &upstreams).await;
+    let before = site.live();
+    let routes = [route("a", "/a/"), route("a", "/")];
+    let after = text(&routes, &upstreams);
+    let root = async || status(site.address(), 80, "x", "/").await;
+    // What it leaves: the new file, unread, and half of another.
+    std::fs::write(site.folder.path().join(LIVE), &after).unwrap();
+    std::fs::write(site.folder.path().join("candidate.conf"), "http {").unwrap();
+    assert_eq!(root().await, Ok(404));
+    // Forwards,
+    assert!(site.nginx().switch(&after, &routes).await.unwrap().reloaded);
+    assert_eq!(root().await, Ok(200));
+    // or back.
+    std::fs::write(site.folder.path().join(LIVE), &after).unwrap();
+    assert!(site.nginx().switch(&before, &routes[..1]).await.unwrap().reloaded);
+    assert_eq!(root().await, Ok(404));
+}
