@@ -1,6 +1,12 @@
 //! Real Git servers on loopback: smart HTTP through `git http-backend`, SSH through `sshd`, and one that
 //! accepts and stays silent. Each ends when dropped.
 #![allow(dead_code, reason = "every test binary that includes this uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what broke by panicking"
+)]
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,8 +25,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
 /// Serves every repository below a folder at `http://127.0.0.1:PORT/NAME.git`.
-pub struct HttpServer {
-    pub address: SocketAddr,
+pub(crate) struct HttpServer {
+    pub(crate) address: SocketAddr,
     site: Arc<Site>,
     runtime: Option<Runtime>,
 }
@@ -41,12 +47,12 @@ struct Rules {
 }
 
 impl HttpServer {
-    pub fn start(root: &Path) -> Self {
+    pub(crate) fn start(root: &Path) -> Self {
         Self::start_on(root, 0)
     }
 
     /// On a port of choice: for a server that comes back where it was.
-    pub fn start_on(root: &Path, port: u16) -> Self {
+    pub(crate) fn start_on(root: &Path, port: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -61,20 +67,20 @@ impl HttpServer {
         Self { address, site, runtime: Some(runtime) }
     }
 
-    pub fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("http://{}/{name}.git", self.address)
     }
 
-    pub fn require_login(&self, user: &str, password: &str) {
+    pub(crate) fn require_login(&self, user: &str, password: &str) {
         self.site.rules.lock().expect("rules").login = Some(format!("{user}:{password}"));
     }
 
-    pub fn refuse_with(&self, status: Option<u16>) {
+    pub(crate) fn refuse_with(&self, status: Option<u16>) {
         self.site.rules.lock().expect("rules").refusal = status;
     }
 
     /// What was asked since the last call.
-    pub fn take_seen(&self) -> Vec<String> {
+    pub(crate) fn take_seen(&self) -> Vec<String> {
         std::mem::take(&mut self.site.rules.lock().expect("rules").seen)
     }
 }
@@ -155,15 +161,15 @@ async fn backend(root: &Path, request: Request) -> Response {
 }
 
 /// `sshd` for the user who runs the tests, with keys of its own.
-pub struct SshServer {
-    pub port: u16,
+pub(crate) struct SshServer {
+    pub(crate) port: u16,
     folder: PathBuf,
     child: Child,
 }
 
 impl SshServer {
     /// `folder` holds its keys and is made when absent; a second start in it finds the same ones.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         fs::create_dir_all(folder).expect("folder");
         // sshd run by root insists on its empty folder, which only an init script makes.
         let _ = fs::create_dir_all("/run/sshd");
@@ -191,18 +197,18 @@ impl SshServer {
         server
     }
 
-    pub fn url(&self, bare: &Path) -> String {
+    pub(crate) fn url(&self, bare: &Path) -> String {
         let user = Command::new("id").arg("-un").output().expect("id").stdout;
         format!("ssh://{}@127.0.0.1:{}{}", String::from_utf8_lossy(&user).trim(), self.port, bare.display())
     }
 
     /// Lets the owner of this private key in.
-    pub fn authorize(&self, key: &Path) {
+    pub(crate) fn authorize(&self, key: &Path) {
         fs::copy(key.with_extension("pub"), self.folder.join("authorized")).expect("authorized keys");
     }
 
     /// `SHA256:…` of the host key, as ssh-keygen prints it.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let output = Command::new("ssh-keygen")
             .arg("-lf")
             .arg(self.folder.join("host.pub"))
@@ -220,18 +226,18 @@ impl Drop for SshServer {
 }
 
 /// A private key at `path`, its public half at `path.pub`.
-pub fn new_key(path: &Path) {
+pub(crate) fn new_key(path: &Path) {
     let done = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
     assert!(done.expect("ssh-keygen").success());
 }
 
 /// Accepts connections, reads nothing and answers nothing.
-pub struct SilentServer {
-    pub address: SocketAddr,
+pub(crate) struct SilentServer {
+    pub(crate) address: SocketAddr,
 }
 
 impl SilentServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("port");
         let address = listener.local_addr().expect("address");
         std::thread::spawn(move || {

@@ -1,4 +1,10 @@
 //! The source room against real repositories, real transports and the real builder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what broke by panicking"
+)]
 
 #[path = "../common/git_repo.rs"]
 mod git_repo;

@@ -23,6 +23,9 @@ fn spoil(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// Something that may happen to the folder of a mirror.
+type Damage = fn(&Path);
+
 fn truncate_pack(mirror: &Path) {
     packs(mirror).iter().for_each(|pack| spoil(pack, |bytes| bytes.truncate(bytes.len() / 2)));
 }
@@ -77,7 +80,7 @@ fn nothing_instead(mirror: &Path) {
 
 #[test]
 fn a_damaged_mirror_is_cloned_anew() {
-    let damages: [(&str, fn(&Path)); 11] = [
+    let damages: [(&str, Damage); 11] = [
         ("truncated pack", truncate_pack),
         ("rotten pack", rot_pack),
         ("no objects", remove_packs),
