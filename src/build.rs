@@ -14,11 +14,13 @@ use tokio::sync::mpsc;
 
 use crate::engine::{BuildOrder, Engine, EngineError, TarStream};
 
+/// Writes a context as a tar stream; runs on a blocking thread.
+pub type ContextWriter = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
 /// One image to be built.
 pub struct Job {
     pub order: BuildOrder,
-    /// Writes the context as a tar stream; runs on a blocking thread.
-    pub context: Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>,
+    pub context: ContextWriter,
 }
 
 /// How builds are run: from `[build]` of the configuration.
@@ -117,7 +119,7 @@ impl Log {
 
 /// The context as a stream: written on a blocking thread, never whole in memory. When the engine stops reading,
 /// the writer's next write fails and its thread ends.
-fn streamed(context: Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>) -> TarStream {
+fn streamed(context: ContextWriter) -> TarStream {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
         let mut sink = io::BufWriter::with_capacity(CHUNK, Channel(sender.clone()));

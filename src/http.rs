@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 pub use body::RawBody;
 pub use peer::Peer;
 pub use rate::Rate;
-pub use secret::Secret;
+pub use secret::{EmptySecret, Secret};
 pub use serve::{Limits, serve};
 
 /// An answer of one line: what senders keep beside a delivery and show to people.

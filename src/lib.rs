@@ -1,10 +1,12 @@
 //! A GitOps deploy agent for Docker Compose stacks.
 
+pub mod app;
 pub mod build;
 pub mod config;
 pub mod engine;
 pub mod http;
 pub mod model;
+pub mod orders;
 pub mod plan;
 pub mod reconcile;
 pub mod record;

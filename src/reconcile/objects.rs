@@ -65,13 +65,13 @@ impl Keeper {
             if self.mirror.entry(&self.revision, path)?.is_none() {
                 continue;
             }
-            mounted.insert(path.clone(), self.from_repository(path, &mut warnings)?);
+            mounted.insert(path.clone(), self.of_repository(path, &mut warnings)?);
         }
         let secrets = project.secrets.iter().map(|(name, object)| ("secret", name, object));
         let configs = project.configs.iter().map(|(name, object)| ("config", name, object));
         for (kind, name, object) in secrets.chain(configs) {
             let path = match &object.content {
-                FileContent::Repository(path) => self.from_repository(path, &mut warnings)?,
+                FileContent::Repository(path) => self.of_repository(path, &mut warnings)?,
                 FileContent::Host(path) => {
                     let bytes =
                         fs::read(path).map_err(|error| unreadable(kind, name, object, path, &error))?;
@@ -86,7 +86,7 @@ impl Keeper {
         Ok(((mounted, objects), warnings))
     }
 
-    fn from_repository(&self, path: &str, warnings: &mut Vec<String>) -> Result<String, Trouble> {
+    fn of_repository(&self, path: &str, warnings: &mut Vec<String>) -> Result<String, Trouble> {
         let kept = self.mirror.keep(&self.revision, path, &self.files)?;
         let pointers = kept.lfs_pointers.iter();
         warnings

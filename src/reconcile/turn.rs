@@ -26,7 +26,7 @@ use super::trouble::Trouble;
 /// Looks for something newer while a run works, at most this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Allows once what the prune guard refuses.
-const ALLOW_PRUNE: &str = "allow-prune";
+pub const ALLOW_PRUNE: &str = "allow-prune";
 const ADDRESSES: &str = "addresses";
 
 /// What one run is to reach.
@@ -249,7 +249,8 @@ impl<E: Engine> Reconciler<E> {
         Ok(())
     }
 
-    pub(super) async fn plan(
+    /// The plan from what is observed to what is desired, with the addresses that come next.
+    pub async fn plan(
         &self,
         desired: &Desired,
         before: Option<&Desired>,
@@ -274,6 +275,14 @@ impl<E: Engine> Reconciler<E> {
             self.record.set_fact(ALLOW_PRUNE, &false).await?;
         }
         Ok(())
+    }
+
+    /// Fetches the tip of the branch: its revision and the first line of its message.
+    pub async fn fetch_tip(&self) -> Result<(Revision, String), Trouble> {
+        let mirror = self.mirror.clone();
+        let revision = blocking(move || Ok(mirror.fetch(None)?.revision)).await?;
+        let subject = self.subject(&revision).await?;
+        Ok((revision, subject))
     }
 
     async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {

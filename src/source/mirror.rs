@@ -74,15 +74,20 @@ impl Mirror {
         Ok(mirror)
     }
 
+    /// Asks a remote where its branch points, without a mirror.
+    pub fn ask(remote: &Remote) -> Result<Revision, SourceError> {
+        let mut detached = git2::Remote::create_detached(remote.url())
+            .map_err(|source| SourceError::Broken { url: remote.url().to_owned(), source })?;
+        Ok(connect(remote, &mut detached)?.1)
+    }
+
     pub fn remote(&self) -> &Remote {
         &self.remote
     }
 
     /// Asks where the branch points. Nothing is transferred and the mirror is not looked at.
     pub fn tip(&self) -> Result<Revision, SourceError> {
-        let mut remote = git2::Remote::create_detached(self.remote.url())
-            .map_err(|source| SourceError::Broken { url: self.remote.url().to_owned(), source })?;
-        Ok(connect(&self.remote, &mut remote)?.1)
+        Self::ask(&self.remote)
     }
 
     /// Brings the mirror to where the branch points now, in one conversation, and compares with `previous`.

@@ -1,0 +1,194 @@
+//! The composition root: opens what there is to open, mounts the routers, starts the tasks, ends them in order.
+
+pub mod check;
+pub mod control;
+mod open;
+mod preview;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::engine::docker::Docker;
+use crate::engine::{Engine, EngineError};
+use crate::http::{Limits, Rate, serve};
+use crate::reconcile::Reconciler;
+use crate::report;
+use crate::trigger::{self, Reason};
+
+pub use open::{OpenError, Opened, lookup};
+pub use preview::Preview;
+
+/// An engine that does not answer yet is asked again.
+const ENGINE_AGAIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("the agent cannot start")]
+    Open(#[from] OpenError),
+    #[error("cannot listen on {at}")]
+    Listen {
+        at: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the webhook cannot be set up")]
+    Hook(#[from] open::HookError),
+    #[error("`schedule` under [poll] cannot be used")]
+    Schedule(#[from] trigger::ScheduleError),
+}
+
+/// The daemon: serves until told to stop by SIGTERM or SIGINT. What a run has begun by then is recovered by the
+/// next start; the apps and nginx go on meanwhile.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let opened = open::open(config).await?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(until_signalled(stop.clone()));
+    let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
+    let hooks = listen_hooks(&opened).await?;
+    let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
+    let world = Arc::new(opened.with(engine));
+    let socket = control::router(world.clone());
+    tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
+    if let Some((listener, router)) = hooks {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    }
+    if let Some(schedule) = open::schedule(&world.config)? {
+        tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
+    }
+    // Nothing may be decided before what a killed agent left is brought to its end.
+    while let Err(trouble) = world.recover().await {
+        tracing::error!("recovering: {trouble:?}");
+        tokio::select! {
+            () = tokio::time::sleep(ENGINE_AGAIN) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+    if let Err(error) = world.wakes.wake(Reason::Boot).await {
+        tracing::error!("{}", report::line(&error));
+    }
+    let watcher = world.clone();
+    let watching = stop.clone();
+    tasks.spawn(async move { watcher.watch_containers(watching).await });
+    // Without a service manager there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tasks.spawn(watchdog(stop.clone()));
+    tracing::info!(stack = world.config.stack.name, "ready");
+    let turning = {
+        let (world, stop) = (world.clone(), stop.clone());
+        tokio::spawn(async move { world.run(stop).await })
+    };
+    stop.cancelled().await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // A turn in the middle is cut off here: what it did is in its log, and the next start goes on from there.
+    turning.abort();
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+async fn engine(config: &Config, stop: &CancellationToken) -> Option<Docker> {
+    loop {
+        match connect(config).await {
+            Ok(engine) => return Some(engine),
+            Err(error) => tracing::error!("{}", report::line(&error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ENGINE_AGAIN) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
+}
+
+/// The configured engine.
+pub async fn connect(config: &Config) -> Result<Docker, EngineError> {
+    Docker::connect(config.engine.socket.as_deref()).await
+}
+
+/// A reconciler without tasks, for commands that work while no daemon does.
+pub async fn alone(config: Config) -> Result<Reconciler<Docker>, AloneError> {
+    let opened = open::open(config).await?;
+    let engine = connect(&opened.config).await?;
+    Ok(opened.with(engine))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AloneError {
+    #[error("the agent's state cannot be opened")]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The output of a service's newest container, as it comes.
+pub async fn logs(
+    config: &Config,
+    service: &str,
+    lines: usize,
+    mut chunk: impl FnMut(&[u8]),
+    follow: bool,
+) -> Result<bool, EngineError> {
+    use futures_util::StreamExt;
+    let engine = connect(config).await?;
+    let observed = engine.observe(&config.stack.name).await?;
+    let Some(instance) = observed.instances.iter().rev().find(|instance| instance.service == service) else {
+        return Ok(false);
+    };
+    if !follow {
+        chunk(engine.logs(&instance.id, lines).await?.as_bytes());
+        return Ok(true);
+    }
+    let mut stream = engine.follow(&instance.id, lines);
+    while let Some(bytes) = stream.next().await {
+        chunk(&bytes?);
+    }
+    Ok(true)
+}
+
+fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {
+    // The store's lock is ours, so whoever left the socket is gone.
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path).map_err(|source| AppError::Listen { at: path.display().to_string(), source })
+}
+
+async fn listen_hooks(opened: &Opened) -> Result<Option<(TcpListener, axum::Router)>, AppError> {
+    let Some(at) = opened.config.webhook.listen else { return Ok(None) };
+    let Some(hook) = open::hook(&opened.config)? else { return Ok(None) };
+    let listener = TcpListener::bind(at).await;
+    let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
+    let router = Rate::default().limit(trigger::router(hook, opened.wakes.clone()));
+    tracing::info!("webhooks on http://{at}");
+    Ok(Some((listener, router)))
+}
+
+async fn until_signalled(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+}
+
+/// Tells systemd that the runtime still turns, twice as often as asked.
+async fn watchdog(stop: CancellationToken) {
+    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::select! {
+            () = tokio::time::sleep(within / 2) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

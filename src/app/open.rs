@@ -1,0 +1,181 @@
+//! Opening the state folder and everything in it; from configuration to values.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::config::{Config, SecretError};
+use crate::engine::Engine;
+use crate::http::{EmptySecret, Secret};
+use crate::plan::fingerprint::Key;
+use crate::reconcile::{Reconciler, Situation};
+use crate::record::{self, Record};
+use crate::source::{Auth, Mirror, Remote, SourceError};
+use crate::store::{self, Migration, Store};
+use crate::trigger::{self, PushHook, PushHookError, Schedule, ScheduleError, Wakes};
+
+const DATABASE: &str = "agent.db";
+
+/// What is open, before an engine is there.
+pub struct Opened {
+    pub config: Arc<Config>,
+    pub record: Record,
+    pub wakes: Wakes,
+    pub mirror: Mirror,
+    pub key: Key,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot use the state folder {}", path.display())]
+    State {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the store cannot be opened")]
+    Store(#[from] store::Error),
+    #[error("the remote cannot be used as configured")]
+    Source(#[from] SourceError),
+    #[error("the key of the state folder, {}, is damaged: restore it from a backup, or remove it (every service then rolls once)", path.display())]
+    Key { path: PathBuf },
+    #[error("{}", .0.hint())]
+    Secret(#[from] SecretError),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    #[error("a secret cannot be read")]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Empty(#[from] EmptySecret),
+    #[error(transparent)]
+    Hook(#[from] PushHookError),
+}
+
+/// All tables, in the order in which they came to be. Append only.
+fn migrations() -> Vec<Migration> {
+    [trigger::MIGRATIONS, record::MIGRATIONS].concat()
+}
+
+/// Opens everything for working with it: one process at a time.
+pub async fn open(config: Config) -> Result<Opened, OpenError> {
+    let state = &config.state;
+    let unusable = |source| OpenError::State { path: state.clone(), source };
+    fs::create_dir_all(state).map_err(unusable)?;
+    fs::set_permissions(state, Permissions::from_mode(0o700)).map_err(unusable)?;
+    let store = Store::open(&state.join(DATABASE), &migrations())?;
+    let key = key(&state.join("key"))?;
+    let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
+    let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
+    let record = Record::new(store);
+    Ok(Opened { config: Arc::new(config), record, wakes, mirror, key })
+}
+
+/// The record for reading only, whether or not a daemon runs.
+pub fn lookup(config: &Config) -> Result<Record, store::Error> {
+    Ok(Record::new(Store::read_only(&config.state.join(DATABASE), &migrations())?))
+}
+
+impl Opened {
+    pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
+        let situation = watch::Sender::new(Situation::default());
+        let Self { config, record, wakes, mirror, key } = self;
+        Reconciler { engine, record, mirror, wakes, config, key, situation }
+    }
+}
+
+/// The key under which fingerprints are made: this machine's own.
+fn key(path: &Path) -> Result<Key, OpenError> {
+    let failed = |source| OpenError::State { path: path.to_owned(), source };
+    if let Ok(bytes) = fs::read(path) {
+        return Key::try_from(bytes.as_slice()).map_err(|_| OpenError::Key { path: path.to_owned() });
+    }
+    let mut key: Key = [0; 64];
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).map_err(failed)?;
+    let aside = path.with_extension("new");
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside);
+    let written = file.and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()));
+    written.and_then(|()| fs::rename(&aside, path)).map_err(failed)?;
+    Ok(key)
+}
+
+/// The remote as configured.
+pub fn remote(config: &Config) -> Result<Remote, OpenError> {
+    let source = &config.source;
+    let auth = match (&source.token_file, &source.ssh_key_file) {
+        (Some(token), _) => Auth::Token { user: source.username.clone(), file: token.path()? },
+        (None, Some(key)) => {
+            let mut host_keys = source.ssh_host_keys.clone();
+            if let Some(path) = &source.ssh_known_hosts {
+                let text = fs::read_to_string(path);
+                let text = text.map_err(|source| OpenError::State { path: path.clone(), source })?;
+                host_keys.extend(fingerprints(&text));
+            }
+            Auth::SshKey { file: key.path()?, host_keys }
+        }
+        (None, None) => Auth::None,
+    };
+    Ok(Remote::new(&source.url, &source.branch, auth)?.ff_only(source.ff_only))
+}
+
+/// The fingerprints of the keys in a known_hosts file (`sshd(8)`, SSH_KNOWN_HOSTS FILE FORMAT), revoked ones left
+/// out. The file is the operator's own choice for this remote, so the host column is not looked at.
+fn fingerprints(known_hosts: &str) -> Vec<String> {
+    let lines =
+        known_hosts.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '@']));
+    let keys = lines.filter_map(|line| line.split_whitespace().nth(2));
+    let blobs = keys.filter_map(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
+    blobs.map(|blob| format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)))).collect()
+}
+
+/// The push webhook, if one is configured.
+pub fn hook(config: &Config) -> Result<Option<PushHook>, HookError> {
+    let files = &config.webhook.github.secret_files;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut secrets = Vec::new();
+    for file in files {
+        secrets.push(Secret::new(file.read()?)?);
+    }
+    let repositories = config.github_repository().into_iter().collect();
+    Ok(Some(PushHook::new(secrets, repositories, config.source.branch.as_str())?))
+}
+
+/// The poll's schedule, if polling is on.
+pub fn schedule(config: &Config) -> Result<Option<Schedule>, ScheduleError> {
+    let name = format!("{} {}", config.stack.name, config.source.url);
+    config.poll.schedule().map(|line| Schedule::parse(line, &name, config.poll.jitter)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_hosts_give_the_fingerprints_that_ssh_keygen_prints() {
+        let text = "# comment\n@revoked x ssh-ed25519 AAAA\n\
+            github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n";
+        assert_eq!(fingerprints(text), ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"]);
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_a_damaged_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let first = key(&path).unwrap();
+        assert_eq!(first, key(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "short").unwrap();
+        assert!(matches!(key(&path), Err(OpenError::Key { .. })));
+    }
+}

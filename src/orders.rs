@@ -1,0 +1,118 @@
+//! What a person may tell the agent. An order writes down what is to be reached and wakes the loop; the loop
+//! then does what it always does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Revision;
+use crate::model::run::ReleaseId;
+use crate::reconcile::ALLOW_PRUNE;
+use crate::record::{Hold, Record, RecordError, Release, Target};
+use crate::store;
+use crate::trigger::{Reason, Wakes};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Look at the branch now.
+    Deploy { allow_prune: bool },
+    /// Back to a release; without one, to the one before the current one.
+    Rollback { release: Option<ReleaseId>, hold: bool },
+    /// Follow the branch again, its tip included.
+    Resume,
+    /// Try the tip again although it failed.
+    Retry,
+    /// Stop and remove the stack's containers and networks; its volumes stay.
+    Down,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    #[error("nothing is live yet, so there is nothing to go back from")]
+    NothingLive,
+    #[error("release {0} is the oldest that is kept: there is none to go back to")]
+    NoneBefore(ReleaseId),
+    #[error("release {0} is the one that runs")]
+    AlreadyThere(ReleaseId),
+    #[error("nothing is held: the agent follows the branch")]
+    NothingHeld,
+    #[error("the tip of the branch is not known yet: the remote was never reached")]
+    NoTip,
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("the order could not be written down")]
+    Store(#[from] store::Error),
+}
+
+/// Writes the order down, wakes the loop, and says in a line what will happen. `tip` is where the branch was seen
+/// last; `now` is in milliseconds since the Unix epoch.
+pub async fn obey(
+    order: &Order,
+    record: &Record,
+    wakes: &Wakes,
+    tip: Option<Revision>,
+    now: i64,
+) -> Result<String, OrderError> {
+    let said = match order {
+        Order::Deploy { allow_prune } => {
+            if *allow_prune {
+                record.set_fact(ALLOW_PRUNE, &true).await?;
+            }
+            if record.target().await? == Target::Down {
+                record.set_target(&Target::Branch).await?;
+            }
+            "looking at the branch".to_owned()
+        }
+        Order::Rollback { release, hold } => roll_back(record, *release, *hold, now).await?,
+        Order::Resume => resume(record).await?,
+        Order::Retry => {
+            let tip = tip.ok_or(OrderError::NoTip)?;
+            record.allow(&tip).await?;
+            format!("trying {} again", tip.short())
+        }
+        Order::Down => {
+            record.set_target(&Target::Down).await?;
+            "taking the stack down; volumes stay".to_owned()
+        }
+    };
+    wakes.wake(Reason::Cli).await?;
+    Ok(said)
+}
+
+async fn roll_back(
+    record: &Record,
+    release: Option<ReleaseId>,
+    hold: bool,
+    now: i64,
+) -> Result<String, OrderError> {
+    let current = record.current().await?.ok_or(OrderError::NothingLive)?;
+    let to = match release {
+        Some(id) if id == current.id => return Err(OrderError::AlreadyThere(id)),
+        Some(id) => record.release(id).await?,
+        None => before(record, &current).await?,
+    };
+    let denied = record.applied().await?.or(Some(current.revision.clone()));
+    let pin = Hold { release: to.id, hold, denied: denied.clone(), since: now };
+    record.pin(pin, current.run).await?;
+    let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
+    let denied = denied.as_ref().map_or("", Revision::short);
+    Ok(format!("going back to release {} ({}); {denied} stays out until {until}", to.id, to.revision.short()))
+}
+
+async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
+    let older = record.releases().await?.into_iter().find(|release| release.id < current.id);
+    older.ok_or(OrderError::NoneBefore(current.id))
+}
+
+async fn resume(record: &Record) -> Result<String, OrderError> {
+    match record.target().await? {
+        Target::Branch => return Err(OrderError::NothingHeld),
+        Target::Down => {}
+        Target::Pinned(hold) => {
+            if let Some(denied) = hold.denied {
+                record.allow(&denied).await?;
+            }
+        }
+    }
+    record.set_target(&Target::Branch).await?;
+    Ok("following the branch again".to_owned())
+}
