@@ -151,7 +151,7 @@ fn normalise(value: &mut Value, root: &str, keys: bool) {
             if keys {
                 let empty = Value::Object(serde_json::Map::new());
                 map.retain(|key, item| {
-                    !key.starts_with("x-") && !(["bind", "volume"].contains(&key.as_str()) && *item == empty)
+                    !(key.starts_with("x-") || ["bind", "volume"].contains(&key.as_str()) && *item == empty)
                 });
             }
             for (key, item) in map {

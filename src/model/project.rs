@@ -57,7 +57,7 @@ pub struct Service {
     pub container_name: Option<String>,
     pub ulimits: BTreeMap<String, Ulimit>,
     pub logging: Option<Logging>,
-    /// `host=address`, in the order written.
+    /// `host=address`, sorted.
     pub extra_hosts: Vec<String>,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,

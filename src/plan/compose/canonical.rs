@@ -1,6 +1,7 @@
 //! One file's tree into canonical form: every key checked against the schema, short forms written out,
 //! scalars read, paths resolved. After this all files look alike, so merging needs no special cases.
 
+use super::number;
 use super::problem::{Log, Problem};
 use super::schema::{Object, Shape, Short, Support};
 use super::suggest;
@@ -124,7 +125,7 @@ impl Canonical<'_> {
                 let Some(name) = self.text_of(&item, path) else { continue };
                 let mut inner = Node::map(&item.place);
                 for (key, value) in listed {
-                    inner = inner.with(key, Value::Text((*value).to_owned()));
+                    inner = inner.with(key, number::plain(value));
                 }
                 out.insert(name, Entry { key: item.place, node: inner });
             }

@@ -108,8 +108,16 @@ pub(super) fn same(identity: Identity, one: &Node, other: &Node) -> bool {
     match identity {
         Identity::All => false,
         Identity::By(keys) => keys.iter().all(|key| one.get(key) == other.get(key)),
+        Identity::Port => {
+            address(one) == address(other)
+                && ["published", "target", "protocol"].iter().all(|key| one.get(key) == other.get(key))
+        }
         Identity::Target(folder) => target(folder, one) == target(folder, other),
     }
+}
+
+fn address(port: &Node) -> &str {
+    port.get("host_ip").and_then(Node::as_text).unwrap_or("0.0.0.0")
 }
 
 fn target(folder: &str, node: &Node) -> Option<String> {

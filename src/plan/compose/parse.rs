@@ -149,6 +149,13 @@ impl Builder<'_> {
         top.depth = top.depth.max(built.depth);
         top.size += built.size;
         match &mut top.kind {
+            Kind::List(_) if built.node.edit != Edit::Merge => {
+                let problem = Problem::new(
+                    built.node.place,
+                    "`!reset` and `!override` stand behind a key, not in a list",
+                );
+                return Err(problem.hint("put the tag before the whole list"));
+            }
             Kind::List(items) => items.push(built.node),
             Kind::Map { map, key, merges } => match key.take() {
                 None => *key = Some(read_key(map, built.node)?),

@@ -77,6 +77,8 @@ pub(super) enum Identity {
     /// None are the same.
     All,
     By(&'static [&'static str]),
+    /// By everything but the mode; no address is every address.
+    Port,
     /// By `target`, or where the `source` lands when there is none.
     Target(&'static str),
 }

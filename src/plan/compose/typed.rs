@@ -116,6 +116,13 @@ impl<'a> Reader<'a> {
         self.list(key).unwrap_or_default()
     }
 
+    /// The same, where the order says nothing.
+    fn sorted(&self, key: &str) -> Vec<String> {
+        let mut words = self.words(key);
+        words.sort();
+        words
+    }
+
     /// A list of text that differs from none when it is empty.
     fn list(&self, key: &str) -> Option<Vec<String>> {
         let node = self.get(key)?;

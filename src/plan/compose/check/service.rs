@@ -17,6 +17,10 @@ pub(super) fn check(service: &Service, log: &mut Log) {
     if service.network_mode.is_some() && !service.networks.is_empty() {
         problem(format!("`{name}` has both `network_mode` and `networks`"), "keep one of them");
     }
+    if let Some(restart) = service.restart.as_deref().filter(|restart| !valid_restart(restart)) {
+        let message = format!("`{name}` has the restart policy `{restart}`, which there is not");
+        problem(message, "use `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:5`");
+    }
     let deploy = service.deploy.as_ref();
     let replicas = deploy.and_then(|deploy| deploy.replicas);
     if disagree(service.scale, replicas) {
@@ -49,6 +53,14 @@ pub(super) fn check(service: &Service, log: &mut Log) {
     if health.is_some_and(|health| health.start_interval.is_some() && health.start_period.is_none()) {
         let message = format!("`{name}` has a `healthcheck.start_interval` without a `start_period`");
         problem(message, "give it a `start_period`: the interval holds during it");
+    }
+}
+
+fn valid_restart(restart: &str) -> bool {
+    match restart.split_once(':') {
+        Some(("on-failure", times)) => times.parse::<u32>().is_ok(),
+        Some(_) => false,
+        None => matches!(restart, "no" | "always" | "unless-stopped" | "on-failure"),
     }
 }
 

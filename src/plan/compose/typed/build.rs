@@ -35,7 +35,7 @@ pub(super) fn read(reader: &Reader<'_>, log: &mut Log) -> Option<Build> {
         cache_from: reader.words("cache_from"),
         network: reader.text("network"),
         shm_size: reader.number("shm_size", log),
-        extra_hosts: reader.words("extra_hosts"),
+        extra_hosts: reader.sorted("extra_hosts"),
         pull: reader.is("pull"),
         no_cache: reader.is("no_cache"),
         tags: reader.words("tags"),

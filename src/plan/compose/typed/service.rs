@@ -91,7 +91,7 @@ fn network(service: &mut Service, reader: &Reader<'_>, log: &mut Log) {
     }
     service.hostname = reader.text("hostname");
     service.domainname = reader.text("domainname");
-    service.extra_hosts = reader.words("extra_hosts");
+    service.extra_hosts = reader.sorted("extra_hosts");
     service.dns = reader.words("dns");
     service.dns_search = reader.words("dns_search");
     service.dns_opt = reader.words("dns_opt");
