@@ -3,6 +3,7 @@
 pub mod class;
 pub mod desired;
 pub mod instance;
+pub mod nginx;
 pub mod place;
 pub mod problem;
 pub mod project;

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Finished};
 use crate::model::instance::{InstanceId, Template};
-use crate::plan::nginx::{Route, generation, is_edited};
+use crate::plan::nginx::{Route, Version, generation, is_edited};
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
@@ -72,6 +72,24 @@ pub struct Switched {
 }
 
 impl<E: Engine> Nginx<'_, E> {
+    /// The version of the nginx that runs, or would run.
+    ///
+    /// # Errors
+    /// It could not be asked, or what answers is no nginx.
+    pub async fn version(&self) -> Result<Version, RouteError> {
+        let finished = self.run(&["nginx", "-v"], "say its version").await?;
+        Version::read(&finished.output)
+            .ok_or_else(|| RouteError::NoNginx { said: finished.output.trim().to_owned() })
+    }
+
+    async fn run(&self, command: &[&str], act: &'static str) -> Result<Finished, RouteError> {
+        let finished = match &self.running {
+            Some(running) => self.engine.exec(&running.id, command).await,
+            None => self.engine.run_aside(self.template, self.stack, command).await,
+        };
+        finished.map_err(|source| RouteError::Engine { act, source })
+    }
+
     /// Has nginx itself read the text, without touching what is live.
     ///
     /// # Errors
@@ -89,8 +107,9 @@ impl<E: Engine> Nginx<'_, E> {
         if finished.code == 0 { Ok(()) } else { Err(fault::refused(&finished.output, text)) }
     }
 
-    /// Makes a checked text the live one. When this returns, every new request goes by it, and each of `probes`
-    /// has led to an answer. If nginx does not run, only the file is swapped.
+    /// Makes a checked text the live one. When this returns, every new connection goes by it, and each of `probes`
+    /// has led to an answer; kept connections follow within the options' linger. If nginx does not run, only the
+    /// file is swapped.
     ///
     /// # Errors
     /// nginx did not take it, or a route leads nowhere. The file from before is live again then, unless the

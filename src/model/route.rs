@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::nginx::Version;
 use super::place::Place;
 
 /// One path (of one host, on one port) that a service answers.
@@ -47,11 +48,27 @@ pub struct Options {
     /// Listen on `[::]` too. Only of use when nginx is on a network with IPv6, and nginx does not start with it
     /// where the kernel has none.
     pub ipv6: bool,
+    /// Of the nginx that is to read the text; unknown is taken for an old one.
+    pub version: Option<Version>,
+}
+
+impl Options {
+    /// How long after a switch requests still go by the old configuration, on connections that clients kept:
+    /// the instances that it names must live on for as long.
+    pub fn linger(&self) -> Duration {
+        self.version.and_then(Version::linger).unwrap_or_default()
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { template: None, generation_port: 8099, worker_shutdown: Duration::from_secs(30), ipv6: false }
+        Self {
+            template: None,
+            generation_port: 8099,
+            worker_shutdown: Duration::from_secs(30),
+            ipv6: false,
+            version: None,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+pub use crate::model::nginx::Version;
 pub use crate::model::route::{Options, OwnTemplate, Route};
 pub use head::{generation, is_edited, origin};
 pub use render::render;

@@ -1,7 +1,6 @@
 //! Carrying out a plan: build · check · bring up · switch · retire · record, and the way back from each.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::io;
 
 use tokio_util::sync::CancellationToken;
@@ -33,48 +32,6 @@ pub(super) struct Act<'a, E> {
 }
 
 impl<E: Engine> Act<'_, E> {
-    /// Builds what the plan lists. Nothing that runs is touched.
-    pub(super) async fn build(&self, rendered: &Rendered) -> Result<(), Trouble> {
-        let mut jobs = Vec::new();
-        for build in &self.plan.builds {
-            let Some((order, context)) = rendered.orders.get(&build.tag) else { continue };
-            self.journal.write(Entry::Building { tag: build.tag.clone() }).await?;
-            let mut order = order.clone();
-            order.labels.insert("agent.revision".into(), self.plan.revision.to_string());
-            let context = context.clone();
-            jobs.push(Job {
-                order,
-                context: Box::new(move |sink: &mut dyn io::Write| {
-                    context.write_tar(sink).map(drop).map_err(io::Error::other)
-                }),
-            });
-        }
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        self.world.disk_floor().await?;
-        let how = Builds {
-            parallel: self.world.config.build.parallel,
-            timeout: self.world.config.build.timeout,
-            logs: self.world.logs_of(self.run),
-        };
-        let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
-        let report = |tag: &str, time: std::time::Duration| {
-            // The receiver lives as long as the builds.
-            let _ = done.send(Entry::Built { tag: tag.to_owned(), millis: time.as_millis() as u64 });
-        };
-        let builds = async {
-            let built = build_all(&self.world.engine, jobs, &how, report).await;
-            built.map(drop).map_err(Trouble::from)
-        };
-        let built = self.unless_newer(builds).await;
-        finished.close();
-        while let Some(entry) = finished.recv().await {
-            self.journal.write(entry).await?;
-        }
-        built
-    }
-
     /// Makes the plan so, or puts everything back.
     pub(super) async fn carry_out(&self, observed: &Observed) -> Result<(), Trouble> {
         let before = self.world.live_nginx();
@@ -113,6 +70,9 @@ impl<E: Engine> Act<'_, E> {
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.
     pub(super) async fn retire(&self) -> Result<(), Trouble> {
+        if self.plan.rolls.iter().any(|roll| roll.old.iter().any(|old| old.serving)) {
+            tokio::time::sleep(self.desired.nginx.linger()).await;
+        }
         Ok(roll::retire(&self.rolling()).await?)
     }
 
@@ -217,11 +177,57 @@ impl<E: Engine> Act<'_, E> {
             newer: self.newer,
         }
     }
+}
 
-    async fn unless_newer<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-        tokio::select! {
-            result = work => result,
-            () = self.newer.cancelled() => Err(Trouble::Newer),
+impl<E: Engine> Reconciler<E> {
+    /// Builds what the plan lists. Nothing that runs is touched.
+    pub(super) async fn build(
+        &self,
+        journal: &RunJournal,
+        plan: &Plan,
+        rendered: &Rendered,
+        newer: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let mut jobs = Vec::new();
+        for build in &plan.builds {
+            let Some((order, context)) = rendered.orders.get(&build.tag) else { continue };
+            journal.write(Entry::Building { tag: build.tag.clone() }).await?;
+            let mut order = order.clone();
+            order.labels.insert("agent.revision".into(), plan.revision.to_string());
+            let context = context.clone();
+            jobs.push(Job {
+                order,
+                context: Box::new(move |sink: &mut dyn io::Write| {
+                    context.write_tar(sink).map(drop).map_err(io::Error::other)
+                }),
+            });
         }
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.disk_floor().await?;
+        let how = Builds {
+            parallel: self.config.build.parallel,
+            timeout: self.config.build.timeout,
+            logs: self.logs_of(journal.run),
+        };
+        let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+        let report = |tag: &str, time: std::time::Duration| {
+            // The receiver lives as long as the builds.
+            let _ = done.send(Entry::Built { tag: tag.to_owned(), millis: time.as_millis() as u64 });
+        };
+        let builds = async {
+            let built = build_all(&self.engine, jobs, &how, report).await;
+            built.map(drop).map_err(Trouble::from)
+        };
+        let built = tokio::select! {
+            built = builds => built,
+            () = newer.cancelled() => Err(Trouble::Newer),
+        };
+        finished.close();
+        while let Some(entry) = finished.recv().await {
+            journal.write(entry).await?;
+        }
+        built
     }
 }

@@ -192,7 +192,7 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<(), Trouble> {
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
-        let rendered = match goal {
+        let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
                 desired: release.desired.clone(),
@@ -209,16 +209,17 @@ impl<E: Engine> Reconciler<E> {
             Goal::Release(_, purpose) => *purpose,
             Goal::Revision(_) => Purpose::Release,
         };
+        self.ground(&rendered.desired).await?;
+        let observed = self.engine.observe(&rendered.desired.stack).await?;
+        let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
+        self.guard(&plan, &rendered.desired, before).await?;
+        journal.write(Entry::Planned { summary: summary(&plan) }).await?;
+        self.build(&journal, &plan, &rendered, newer).await?;
+        self.ask_nginx(&mut rendered.desired, before).await?;
         let desired = &rendered.desired;
-        self.ground(desired).await?;
-        let observed = self.engine.observe(&desired.stack).await?;
-        let plan = self.plan(desired, before, &observed, purpose, &rendered.missing).await?;
-        self.guard(&plan, desired, before).await?;
         self.record.keep_intent(run, &plan, desired).await?;
         self.record.set_fact(ADDRESSES, &plan.addresses).await?;
-        journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         let act = Act { world: self, journal, desired, before, plan: &plan, run, newer };
-        act.build(&rendered).await?;
         let same_routes = before.is_some_and(|b| b.routes == desired.routes && b.nginx == desired.nginx);
         if plan.is_empty() && same_routes && matches!(goal, Goal::Revision(_)) {
             self.record.unchanged(run, &desired.revision, now()).await?;
@@ -238,13 +239,35 @@ impl<E: Engine> Reconciler<E> {
         Ok(())
     }
 
-    /// Networks and volumes: making them disturbs nobody, and addresses come from them.
+    /// Which nginx will read the configuration; the one from before, unless its image is another now.
+    async fn ask_nginx(&self, desired: &mut Desired, before: Option<&Desired>) -> Result<(), Trouble> {
+        let image = |desired: &Desired| desired.proxy().map(|proxy| proxy.template.image.clone());
+        let known =
+            before.filter(|before| image(before) == image(desired)).and_then(|before| before.nginx.version);
+        if desired.nginx.version.is_none() {
+            desired.nginx.version = match (known, self.nginx(desired, None)) {
+                (None, Some(nginx)) => Some(nginx.version().await?),
+                (known, _) => known,
+            };
+        }
+        Ok(())
+    }
+
+    /// Networks, volumes, nginx's folder: making them disturbs nobody, and addresses come from them.
     async fn ground(&self, desired: &Desired) -> Result<(), Trouble> {
         for network in &desired.networks {
             self.engine.ensure_network(&desired.stack, network).await?;
         }
         for volume in &desired.volumes {
             self.engine.ensure_volume(&desired.stack, volume).await?;
+        }
+        if let Some(folder) = self.proxy_folder(desired) {
+            // Mounted read-only into nginx, which may not run as the agent's user.
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| {
+                let what = format!("{} cannot be made: {error}", folder.display());
+                Trouble::stalled(what, "see `folder` under [nginx] of the configuration")
+            })?;
         }
         Ok(())
     }
@@ -313,7 +336,10 @@ impl<E: Engine> Reconciler<E> {
             let why = Why::Stalled { failure: failure.clone() };
             self.record.deny(Denial { revision: revision.clone(), why, run, at: now() }).await?;
         }
-        self.prune().await;
+        if result.is_ok() {
+            // After a failure what was built is still wanted: the mended revision shares most of it.
+            self.prune().await;
+        }
         result
     }
 

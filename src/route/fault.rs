@@ -26,6 +26,8 @@ pub enum RouteError {
     /// `nginx -t` failed. `message` is nginx's own; `origin` is the service and place of the label it is about.
     #[error("nginx refuses the configuration: {message}{}", from(origin.as_deref()))]
     Refused { message: String, origin: Option<String> },
+    #[error("the nginx service's image has no nginx: {said}")]
+    NoNginx { said: String },
     #[error("nginx did not answer with the new configuration within {seconds} s{}", because(said))]
     NotLoaded { seconds: u64, said: String },
     #[error("the route {path} of service {service} ({place}) leads nowhere")]
@@ -64,7 +66,7 @@ impl RouteError {
     pub fn class(&self) -> Class {
         match self {
             Self::Engine { source, .. } => source.class(),
-            Self::Refused { .. } | Self::LeadsNowhere { .. } => Class::Stalled,
+            Self::Refused { .. } | Self::NoNginx { .. } | Self::LeadsNowhere { .. } => Class::Stalled,
             Self::File { .. } | Self::NotLoaded { .. } | Self::NotRestored { .. } => Class::Failed,
         }
     }

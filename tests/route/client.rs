@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::handshake;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -73,6 +74,24 @@ impl Load {
         Self { stop, answered, clients }
     }
 
+    /// On connections that are kept as long as the server allows, with pauses; a request on one that turns out to
+    /// be closed is not sent again.
+    pub(crate) fn kept_on(address: Ipv4Addr, path: &'static str) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut clients = JoinSet::new();
+        for n in 0..8 {
+            let (stop, answered) = (stop.clone(), answered.clone());
+            clients.spawn(async move {
+                let mut lost = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    lost.extend(on_one_connection(address, path, &stop, &answered, n).await.err());
+                }
+                lost
+            });
+        }
+        Self { stop, answered, clients }
+    }
+
     pub(crate) fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
@@ -91,3 +110,38 @@ impl Load {
         self.clients.join_all().await.into_iter().flatten().collect()
     }
 }
+
+/// Asks in plain bytes, as a library would that does not look whether the other side has hung up.
+async fn on_one_connection(
+    address: Ipv4Addr,
+    path: &str,
+    stop: &AtomicBool,
+    answered: &AtomicUsize,
+    pause: u64,
+) -> Result<(), String> {
+    let mut stream = TcpStream::connect((address, 80)).await.map_err(|e| format!("connect: {e}"))?;
+    while !stop.load(Ordering::Relaxed) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|e| format!("write: {e}"))?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(END) {
+            let read = stream.read_buf(&mut answer).await.map_err(|e| format!("read: {e}"))?;
+            if read == 0 {
+                return Err(format!("cut off after {} bytes", answer.len()));
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            return Err(answer.into_owned());
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        if answer.contains("Connection: close") {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(3 + 5 * pause)).await;
+    }
+    Ok(())
+}
+
+/// With what the pages end that are asked for in this way.
+const END: &[u8] = b"(end)\n";

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use agent::model::place::Place;
-use agent::plan::nginx::{Options, OwnTemplate, Route, Upstreams, generation, is_edited, origin, render};
+use agent::plan::nginx::{
+    Options, OwnTemplate, Route, Upstreams, Version, generation, is_edited, origin, render,
+};
 
 use super::nginx;
 
@@ -126,6 +128,19 @@ fn a_place_cannot_leave_its_comment() {
     let text = render(&routes, &upstreams, &Options::default()).unwrap();
     assert!(text.contains("# from django-soft, a?return 444;?{:12:7\n"));
     nginx::accepts(&text);
+}
+
+#[test]
+fn an_nginx_that_can_lets_kept_connections_linger() {
+    let (routes, upstreams) = stack();
+    let with = |version| {
+        let options = Options { version, ..Options::default() };
+        let text = render(&routes, &upstreams, &options).unwrap();
+        (text.contains("    keepalive_min_timeout 5s;\n"), options.linger())
+    };
+    assert_eq!(with(None), (false, Duration::ZERO));
+    assert_eq!(with(Some(Version(1, 26, 3))), (false, Duration::ZERO));
+    assert_eq!(with(Some(Version(1, 27, 4))), (true, Duration::from_secs(5)));
 }
 
 fn own(text: &str) -> Options {

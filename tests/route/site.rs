@@ -58,7 +58,7 @@ impl Site {
                 selinux: None,
                 create: false,
             }],
-            ..template("nginx", "nginx:1.26", &network)
+            ..template("nginx", &nginx_image(), &network)
         };
         let (last, number, running) = (Cell::new(None), Cell::new(0), RefCell::new(None));
         Self { engine, stack, folder, template, facts, last, number, running }
@@ -66,7 +66,11 @@ impl Site {
 
     /// Starts nginx with these routes, from an empty folder.
     pub(crate) async fn serve(&self, routes: &[Route], upstreams: &Upstreams) {
-        self.nginx().switch(&text(routes, upstreams), &[]).await.unwrap();
+        self.serve_text(&text(routes, upstreams)).await;
+    }
+
+    pub(crate) async fn serve_text(&self, text: &str) {
+        self.nginx().switch(text, &[]).await.unwrap();
         let App { id, address } = self.start(&self.template).await;
         *self.running.borrow_mut() = Some(Running { id, address });
         self.until_up().await;
@@ -179,6 +183,11 @@ fn sweep(stack: &str) {
             docker(&["network", "rm", id]);
         }
     }
+}
+
+/// The stack's, or another one to try.
+fn nginx_image() -> String {
+    std::env::var("AGENT_TEST_NGINX").unwrap_or_else(|_| "nginx:1.26".to_owned())
 }
 
 pub(crate) fn text(routes: &[Route], upstreams: &Upstreams) -> String {

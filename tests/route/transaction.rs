@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::engine::Engine;
 use agent::model::class::Class;
-use agent::plan::nginx::Route;
+use agent::plan::nginx::{Options, Route, render};
 use agent::route::{LIVE, RouteError, Switched};
 
 use crate::client::{Load, get, status};
@@ -34,6 +34,33 @@ async fn a_switch_under_load_loses_nothing() {
     }
     assert!(load.answered() > 500);
     assert_eq!(load.lost().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_connections_are_good_until_they_are_said_to_end() {
+    let site = Site::new("kept").await;
+    let routes = [route("web", "/web/")];
+    let options = Options { version: Some(site.nginx().version().await.unwrap()), ..Options::default() };
+    let text = |address| render(&routes, &upstreams(&[("web", address)]), &options).unwrap();
+    let mut old = site.app("web", "version 0 (end)").await;
+    site.serve_text(&text(old.address)).await;
+    assert_eq!(site.nginx().version().await.unwrap(), options.version.unwrap());
+    let load = Load::kept_on(site.address(), "/web/");
+    for version in 1..=3 {
+        let new = site.app("web", &format!("version {version} (end)")).await;
+        load.goes_on_for(50).await;
+        site.nginx().check(&text(new.address)).await.unwrap();
+        assert!(site.nginx().switch(&text(new.address), &routes).await.unwrap().reloaded);
+        tokio::time::sleep(options.linger()).await;
+        site.engine.remove(&old.id).await.unwrap();
+        load.goes_on_for(50).await;
+        old = new;
+    }
+    let lost = load.lost().await;
+    // An older nginx hangs up without a word: each of the 8 clients may lose the request it is sending then.
+    let bound = if options.linger().is_zero() { 3 * 8 } else { 0 };
+    assert!(lost.len() <= bound, "{lost:?}");
+    assert!(lost.iter().all(|lost| !lost.starts_with("HTTP")), "{lost:?}");
 }
 
 #[tokio::test]

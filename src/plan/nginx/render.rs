@@ -12,7 +12,7 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::{Options, Route, Upstreams, head};
+use super::{Options, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
 
@@ -41,6 +41,7 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
                 ipv6 => options.ipv6,
+                linger => options.version.and_then(Version::linger).map(milliseconds),
                 generation_port => options.generation_port,
                 generation => head::UNKNOWN_GENERATION,
             })
