@@ -125,14 +125,18 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     fn condition(&self, id: &InstanceId) -> impl Future<Output = Result<Condition, EngineError>> + Send;
 
-    /// From now on callers find the instance by its service's names; its address stays.
+    /// From now on callers find the instance by its service's names. Its fixed addresses and its connections
+    /// stay; where the engine chose the address (a network that is not the agent's) it may change. It may
+    /// stand still for about a tenth of a second, and a caller that connects to it in that moment waits a
+    /// second. One that already has these names is left alone; one that an earlier call left frozen or off
+    /// a network is mended.
     fn admit(
         &self,
         id: &InstanceId,
         networks: &[NetworkUse],
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// The opposite: it keeps its addresses and open connections, and nobody new finds it.
+    /// The opposite, in the same way: it keeps its addresses and open connections, and nobody new finds it.
     fn dismiss(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Sends the stop signal, waits for the grace, then kills. An instance that does not run is no error.
@@ -161,7 +165,8 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// `HUP`, `USR1` …
     fn signal(&self, id: &InstanceId, signal: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Runs a command from a template in a throw-away instance without networks or ports, to its end, and removes it.
+    /// Runs a command with a template's image, environment and mounts in a throw-away instance without
+    /// networks or ports, to its end but for 30 s at most, and removes it.
     fn run_aside(
         &self,
         template: &Template,

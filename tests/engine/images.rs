@@ -25,7 +25,8 @@ pub(crate) async fn names_are_given_and_taken(engine: &impl Engine, yard: &Yard)
 fn imported(yard: &Yard, tag: &str) -> String {
     let name = format!("{}:{tag}", yard.stack);
     let container = yard.docker(&["create", "--name", &yard.foreign(tag), BASE]);
-    yard.docker(&["commit", "--change", &format!("LABEL tag={tag}"), &container, &name]);
+    let label = format!("LABEL agenttest={} tag={tag}", yard.stack);
+    yard.docker(&["commit", "--change", &label, &container, &name]);
     name
 }
 
@@ -65,7 +66,7 @@ pub(crate) async fn an_image_that_is_nowhere_is_refused_by_name(engine: &impl En
     let missing = engine.create(&template, &yard.identity(1)).await.unwrap_err();
     assert_eq!(missing.to_string(), format!("there is no image {} ({})", image.name, image.id));
     assert_eq!(missing.class(), Class::Stalled);
-    let refused = engine.pull("UPPER/case", &|_| {}).await.unwrap_err();
+    let refused = engine.pull("agenttest/UPPER", &|_| {}).await.unwrap_err();
     assert!(
         matches!(&refused, EngineError::Refused { message, .. } if message.contains("lowercase")),
         "{refused:?}"

@@ -177,6 +177,11 @@ impl Yard {
         for name in named(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]) {
             self.try_docker(&["image", "rm", &name]);
         }
+        // What lost its names.
+        for filter in [labelled, format!("label=agenttest={}", self.stack)] {
+            let (_, ids) = self.try_docker(&["image", "ls", "-q", "--filter", &filter]);
+            ids.lines().for_each(|id| drop(self.try_docker(&["image", "rm", id])));
+        }
     }
 }
 
