@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
+use crate::model::desired::Order;
 use crate::model::instance::InstanceId;
 use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
@@ -16,16 +17,21 @@ const GRACE_SECONDS: u32 = 10;
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
 /// retired now is noted, and found again by the next plan.
 pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), JournalError> {
-    let rolled = rolling.plan.rolls.iter().flat_map(|roll| roll.old.iter().map(|old| (&roll.service, old)));
+    let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
+        // What stopped first has nothing left to finish.
+        let serving = roll.order == Order::StartFirst;
+        roll.old.iter().map(move |old| (&roll.service, old, serving && old.serving))
+    });
     let removed = rolling.plan.removals.iter();
-    let removed = removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old)));
-    let all = rolled.chain(removed).map(|(service, old)| rolling.retire_one(service, old));
+    let removed =
+        removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, old.serving)));
+    let all = rolled.chain(removed).map(|(service, old, serving)| rolling.retire_one(service, old, serving));
     join_all(all).await.into_iter().collect()
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
-    async fn retire_one(&self, service: &str, old: &OldInstance) -> Result<(), JournalError> {
-        if old.serving {
+    async fn retire_one(&self, service: &str, old: &OldInstance, serving: bool) -> Result<(), JournalError> {
+        if serving {
             let (service, name) = (service.to_owned(), old.name.clone());
             self.journal.write(Entry::Draining { service, name }).await?;
             if let Err(error) = self.engine.dismiss(&old.id).await {
@@ -46,7 +52,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     /// Stops and removes, with the grace of the release the instance belongs to.
-    pub(super) async fn end(&self, service: &str, id: &InstanceId) -> Result<(), crate::engine::EngineError> {
+    pub(super) async fn end(&self, service: &str, id: &InstanceId) -> Result<(), EngineError> {
         let known = self.before.and_then(|before| before.services.get(service));
         let known = known.or_else(|| self.desired.services.get(service));
         let seconds = known.map_or(GRACE_SECONDS, |service| service.template.stop_grace_seconds);

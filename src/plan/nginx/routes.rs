@@ -175,7 +175,7 @@ impl<'a> Labels<'a> {
             "" => "agent.route.port".to_owned(),
             name => format!("agent.route.{name}.port"),
         };
-        wrong.push(Problem::new(&self.place(), message).hint(format!("add the label {label}")));
+        wrong.push(Problem::new(self.place(), message).hint(format!("add the label {label}")));
         None
     }
 
@@ -197,7 +197,7 @@ impl<'a> Labels<'a> {
         } else {
             return None;
         };
-        Some(Problem::new(&self.place(), format!("service {} {message}", service.name)).hint(hint))
+        Some(Problem::new(self.place(), format!("service {} {message}", service.name)).hint(hint))
     }
 }
 
