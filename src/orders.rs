@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::run::ReleaseId;
-use crate::reconcile::ALLOW_PRUNE;
 use crate::record::{Hold, Record, RecordError, Release, Target};
 use crate::store;
 use crate::trigger::{Reason, Wakes};
@@ -55,7 +54,10 @@ pub async fn obey(
     let said = match order {
         Order::Deploy { allow_prune } => {
             if *allow_prune {
-                record.set_fact(ALLOW_PRUNE, &true).await?;
+                record.allow_prune_once().await?;
+                if let Some(tip) = &tip {
+                    record.allow(tip).await?;
+                }
             }
             if record.target().await? == Target::Down {
                 record.set_target(&Target::Branch).await?;

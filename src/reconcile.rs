@@ -37,7 +37,6 @@ pub use journal::said;
 pub use render::{Read, Rendered};
 pub use situation::{Doing, Situation, Wrong};
 pub use trouble::Trouble;
-pub use turn::ALLOW_PRUNE;
 
 /// Everything a turn works with. One loop, one owner of the state folder.
 pub struct Reconciler<E> {

@@ -22,7 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("roll", &["engine", "model", "plan"]),
     ("route", &["engine", "model", "plan"]),
     ("trigger", &["http", "model", "store"]),
-    ("reconcile", &["build", "engine", "model", "plan", "record", "roll", "route", "source", "trigger"]),
+    // Its turns follow the configuration's values; they are handed to every other room one by one.
+    (
+        "reconcile",
+        &["build", "config", "engine", "model", "plan", "record", "roll", "route", "source", "trigger"],
+    ),
+    ("orders", &["model", "record", "store", "trigger"]),
     ("inbox", &["http", "store"]),
     ("dashboard", &["config", "http", "inbox", "model", "plan", "reconcile", "record", "store", "trigger"]),
     (
@@ -35,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "inbox",
             "model",
+            "orders",
             "plan",
             "reconcile",
             "record",
@@ -54,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "inbox",
             "model",
+            "orders",
             "plan",
             "reconcile",
             "record",

@@ -25,8 +25,6 @@ use super::trouble::Trouble;
 
 /// Looks for something newer while a run works, at most this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// Allows once what the prune guard refuses.
-pub const ALLOW_PRUNE: &str = "allow-prune";
 const ADDRESSES: &str = "addresses";
 
 /// What one run is to reach.
@@ -287,17 +285,12 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn guard(&self, plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Result<(), Trouble> {
-        let allowed = self.record.fact::<bool>(ALLOW_PRUNE).await?.unwrap_or(false);
-        if let Some(why) = prune_guard(plan, desired, before)
-            && !self.config.prune.allow_empty
-            && !allowed
-        {
-            return Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune"));
+        match prune_guard(plan, desired, before) {
+            Some(why) if !self.config.prune.allow_empty && !self.record.take_prune_allowance().await? => {
+                Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune"))
+            }
+            _ => Ok(()),
         }
-        if allowed {
-            self.record.set_fact(ALLOW_PRUNE, &false).await?;
-        }
-        Ok(())
     }
 
     /// Fetches the tip of the branch: its revision and the first line of its message.

@@ -52,6 +52,7 @@ pub enum Why {
 }
 
 const TARGET: &str = "target";
+const ALLOW_PRUNE: &str = "allow-prune";
 
 impl Record {
     pub async fn target(&self) -> Result<Target, RecordError> {
@@ -100,6 +101,20 @@ impl Record {
                     .transpose()
             })
             .await
+    }
+
+    /// The next plan may remove most of the stack, by a person's word.
+    pub async fn allow_prune_once(&self) -> Result<(), RecordError> {
+        self.set_fact(ALLOW_PRUNE, &true).await
+    }
+
+    /// Whether that word was given; it counts once.
+    pub async fn take_prune_allowance(&self) -> Result<bool, RecordError> {
+        let allowed = self.fact(ALLOW_PRUNE).await?.unwrap_or(false);
+        if allowed {
+            self.set_fact(ALLOW_PRUNE, &false).await?;
+        }
+        Ok(allowed)
     }
 
     /// A person wants it tried (again).
