@@ -4,6 +4,7 @@ pub mod check;
 pub mod control;
 mod open;
 mod preview;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::trigger::{self, Reason};
 
 pub use open::{OpenError, Opened, lookup};
 pub use preview::Preview;
+pub use view::observe;
 
 /// An engine that does not answer yet is asked again.
 const ENGINE_AGAIN: Duration = Duration::from_secs(2);
@@ -111,8 +113,11 @@ pub async fn connect(config: &Config) -> Result<Docker, EngineError> {
     Docker::connect(config.engine.socket.as_deref()).await
 }
 
+/// The agent's hands, in the process of whoever works while no daemon does.
+pub type World = Reconciler<Docker>;
+
 /// A reconciler without tasks, for commands that work while no daemon does.
-pub async fn alone(config: Config) -> Result<Reconciler<Docker>, AloneError> {
+pub async fn alone(config: Config) -> Result<World, AloneError> {
     let opened = open::open(config).await?;
     let engine = connect(&opened.config).await?;
     Ok(opened.with(engine))

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 fn main() {
     tracing_subscriber::fmt().init();
     let arguments: Vec<String> = std::env::args().collect();
@@ -5,4 +6,12 @@ fn main() {
         .unwrap_or_else(|e| panic!("{}", e.render(false)));
     agent::source::timeouts::limit(config.source.connect_timeout, config.source.read_timeout).unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(agent::app::run(config)).unwrap();
+=======
+//! The binary: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::main()
+>>>>>>> cli
 }

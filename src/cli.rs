@@ -1,0 +1,85 @@
+//! The command line: arguments to orders and questions, answers to text for people or JSON for programs.
+//!
+//! It decides nothing about the stack. What a command needs done, the daemon does, or, when none runs, this process
+//! with the same loop. What can be read from the record is read there, so that reading works with the daemon down.
+
+mod args;
+mod client;
+mod error;
+mod follow;
+mod log;
+mod order;
+mod out;
+mod progress;
+mod reach;
+mod status;
+mod time;
+mod verdict;
+mod width;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use error::{CliError, Code};
+use out::Out;
+
+use crate::config::Config;
+use crate::{app, source};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
+    let out = Out::new(cli.json);
+    match dispatch(cli, &out) {
+        Ok(code) => code.into(),
+        // Whoever read our output has seen enough.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nowhere is left to tell of an error that cannot be written.
+            let _ = out.error(&error);
+            error.code().into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
+    let config = Config::load(&Config::locate(cli.config.as_deref())?)?;
+    log::start(&cli.command, &config.log);
+    if cli.command.may_ask_the_remote() {
+        // Before the runtime, whose threads it must not race with.
+        source::timeouts::limit(config.source.connect_timeout, config.source.read_timeout)
+            .map_err(CliError::Limit)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, config, out))
+}
+
+async fn command(command: Command, config: Config, out: &Out) -> Result<Code, CliError> {
+    match command {
+        Command::Run => {
+            app::run(config).await?;
+            Ok(Code::Good)
+        }
+        Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
+        Command::Rollback(rollback) => order::rollback(config, &rollback, out).await,
+        Command::Status => status::status(&config, out).await,
+    }
+}
+
+/// Help, the version, or arguments that are not understood.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == OsString::from("--json"));
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let _ = Out::new(true).error(&CliError::Usage { message: text.trim().to_owned(), hint: None });
+    } else {
+        let _ = error.print();
+    }
+    if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS }
+}

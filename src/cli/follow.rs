@@ -1,0 +1,80 @@
+//! Following an order to the end of what it caused.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::CliError;
+use super::out::Out;
+use super::progress::Progress;
+use super::reach::Agent;
+use crate::app::control::{Accepted, Status};
+use crate::model::run::RunId;
+use crate::reconcile::{Doing, Wrong};
+use crate::record::{Record, Run};
+
+const EVERY: Duration = Duration::from_millis(100);
+/// How long a daemon may be away, for a restart, before following it is given up.
+const AWAY: Duration = Duration::from_secs(15);
+/// A loop that is idle this long with nothing pending has nothing to do with the order any more.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What was seen when the loop came to rest.
+pub(super) struct Rest {
+    /// The newest run that began, or went on, since the order.
+    pub(super) run: Option<Run>,
+    pub(super) wrong: Option<Wrong>,
+    pub(super) tip: Option<String>,
+}
+
+/// Tells what happens until the loop has come to rest. `after`: runs up to this one are not of interest.
+pub(super) async fn follow(
+    agent: &Agent,
+    record: &Record,
+    accepted: &Accepted,
+    after: RunId,
+    out: &Out,
+) -> Result<Rest, CliError> {
+    let mut progress = Progress::new(out, after);
+    tokio::select! {
+        rest = watch(agent, record, accepted, &mut progress) => rest,
+        never = agent.drive() => match never {},
+    }
+}
+
+async fn watch(
+    agent: &Agent,
+    record: &Record,
+    accepted: &Accepted,
+    progress: &mut Progress<'_>,
+) -> Result<Rest, CliError> {
+    let mut idle_since = None;
+    let mut heard = Instant::now();
+    loop {
+        let status = match agent.status().await {
+            Ok(status) => status,
+            Err(error) if heard.elapsed() > AWAY => return Err(error),
+            Err(_) => {
+                tokio::time::sleep(EVERY).await;
+                continue;
+            }
+        };
+        heard = Instant::now();
+        let run = progress.tell(record).await?;
+        if !resting(&status) {
+            idle_since = None;
+        } else {
+            let since = *idle_since.get_or_insert_with(Instant::now);
+            // Between taking the wake and beginning its turn the loop looks idle, for less than one look.
+            let turned = status.situation.turns > accepted.turns && since.elapsed() >= EVERY;
+            if turned || since.elapsed() > IDLE {
+                return Ok(Rest { run, wrong: status.situation.wrong, tip: status.situation.tip });
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn resting(status: &Status) -> bool {
+    status.situation.doing == Doing::Idle && !status.pending
+}

@@ -1,0 +1,62 @@
+//! Commands that tell the agent what to reach, and wait until it is.
+
+use serde::Serialize;
+
+use super::args;
+use super::error::{CliError, Code};
+use super::follow::follow;
+use super::out::Out;
+use super::reach::Agent;
+use super::verdict::{self, Known};
+use crate::config::Config;
+use crate::model::run::{ReleaseId, RunId};
+use crate::orders::Order;
+use crate::record::Record;
+
+pub(super) async fn deploy(config: Config, asked: &args::Deploy, out: &Out) -> Result<Code, CliError> {
+    give(config, &Order::Deploy { allow_prune: asked.allow_prune }, asked.wait, out).await
+}
+
+pub(super) async fn rollback(config: Config, asked: &args::Rollback, out: &Out) -> Result<Code, CliError> {
+    let order = Order::Rollback { release: asked.release.map(ReleaseId), hold: asked.hold };
+    give(config, &order, asked.wait, out).await
+}
+
+/// The answer with `--no-wait`.
+#[derive(Serialize)]
+struct Noted {
+    said: String,
+    daemon: bool,
+}
+
+async fn give(config: Config, order: &Order, wait: args::Wait, out: &Out) -> Result<Code, CliError> {
+    let agent = Agent::reach(config.clone()).await?;
+    let record = agent.record(&config)?;
+    let after = before_now(&record).await?;
+    let accepted = agent.order(order).await?;
+    if wait.no_wait {
+        let daemon = matches!(agent, Agent::Daemon(_));
+        let said = match daemon {
+            true => accepted.said,
+            false => format!("{}, when the daemon starts (none runs)", accepted.said),
+        };
+        out.answer(&Noted { said, daemon }, |noted| noted.said.clone())?;
+        return Ok(Code::Good);
+    }
+    out.text(&accepted.said)?;
+    let rest = follow(&agent, &record, &accepted, after, out).await?;
+    let denial = match rest.tip.as_deref().and_then(|tip| tip.parse().ok()) {
+        Some(tip) => record.denial(&tip).await?,
+        None => None,
+    };
+    let known = Known { target: record.target().await?, current: record.current().await?, denial };
+    let verdict = verdict::verdict(rest, known);
+    out.answer(&verdict, verdict::text)?;
+    Ok(verdict.code)
+}
+
+/// The newest run that is over: one in progress is part of what is waited for.
+async fn before_now(record: &Record) -> Result<RunId, CliError> {
+    let runs = record.runs(2).await?;
+    Ok(runs.iter().find(|run| run.ended_at.is_some()).map_or(RunId(0), |run| run.id))
+}

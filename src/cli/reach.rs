@@ -1,0 +1,67 @@
+//! Who does the work: the daemon when one runs, else this process with the same loop.
+
+use std::convert::Infallible;
+
+use super::client::Client;
+use super::error::CliError;
+use crate::app::control::{self, Accepted, Status};
+use crate::app::{self, World};
+use crate::config::Config;
+use crate::orders::Order;
+use crate::record::Record;
+
+pub(super) enum Agent {
+    Daemon(Client),
+    Alone(Box<World>),
+}
+
+impl Agent {
+    /// Reaches the daemon, or takes its place: then nobody else can work in the state folder until this process ends.
+    pub(super) async fn reach(config: Config) -> Result<Self, CliError> {
+        if let Some(daemon) = Client::find(&config).await? {
+            return Ok(Self::Daemon(daemon));
+        }
+        Ok(Self::Alone(Box::new(app::alone(config).await?)))
+    }
+
+    pub(super) async fn status(&self) -> Result<Status, CliError> {
+        match self {
+            Self::Daemon(daemon) => daemon.status().await,
+            Self::Alone(world) => Ok(control::status_of(&**world)),
+        }
+    }
+
+    /// Gives an order. Taking the daemon's place, what an earlier one left unfinished is ended first.
+    pub(super) async fn order(&self, order: &Order) -> Result<Accepted, CliError> {
+        let world = match self {
+            Self::Daemon(daemon) => return daemon.order(order).await,
+            Self::Alone(world) => world,
+        };
+        world.recover().await?;
+        if *order == Order::Retry {
+            // Only a loop that has turned knows the tip.
+            let (tip, _) = world.fetch_tip().await?;
+            world.situation.send_modify(|situation| situation.tip = Some(tip.to_string()));
+        }
+        Ok(control::obey(&**world, order).await?)
+    }
+
+    /// Works until nothing is left to do, then waits for ever: without a daemon somebody must turn the loop.
+    pub(super) async fn drive(&self) -> Infallible {
+        if let Self::Alone(world) = self {
+            while world.wakes.pending().is_some() {
+                let reason = world.wakes.next().await;
+                world.turn(&reason).await;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// The record, for reading.
+    pub(super) fn record(&self, config: &Config) -> Result<Record, CliError> {
+        match self {
+            Self::Daemon(_) => Ok(app::lookup(config)?),
+            Self::Alone(world) => Ok(world.record.clone()),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Services as they should be beside containers as they are. Pure.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::model::desired::Desired;
+use crate::model::instance::{Condition, Health, Instance, Observed, Phase};
+use crate::model::route::Route;
+use crate::model::run::RunId;
+use crate::record::Run;
+
+/// A container of a service, or the place of one that is missing.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct ServiceState {
+    pub(super) service: String,
+    /// The container's name; `None` when there is none, or the engine does not answer.
+    pub(super) instance: Option<String>,
+    pub(super) level: Level,
+    /// `healthy`, `restarting, 5 times`, `exited with 1`, `missing`, …
+    pub(super) state: String,
+    /// When the run began that made it (milliseconds since the Unix epoch).
+    pub(super) since: Option<i64>,
+    pub(super) revision: Option<String>,
+    /// `/shop/`, `:5001/`, `example.com/`.
+    pub(super) routes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Level {
+    Good,
+    /// It does not serve (any more, or yet), and that may be as it should.
+    Idle,
+    Bad,
+}
+
+pub(super) fn services(
+    desired: Option<&Desired>,
+    observed: Option<&Observed>,
+    runs: &[Run],
+) -> Vec<ServiceState> {
+    let instances = observed.map(|observed| observed.instances.as_slice()).unwrap_or_default();
+    let wanted = desired.iter().flat_map(|desired| desired.services.keys());
+    let names: BTreeSet<&String> = wanted.chain(instances.iter().map(|instance| &instance.service)).collect();
+    let mut out = Vec::new();
+    for name in names {
+        let routes: Vec<String> = desired.map(|desired| routes(desired, name)).unwrap_or_default();
+        let one_shot = desired.and_then(|d| d.services.get(name)).is_some_and(|service| service.one_shot);
+        let mut found = instances.iter().filter(|instance| instance.service == *name).peekable();
+        if found.peek().is_none() {
+            let (level, state) =
+                if observed.is_some() { (Level::Bad, "missing") } else { (Level::Idle, "not known") };
+            out.push(ServiceState {
+                service: name.clone(),
+                instance: None,
+                level,
+                state: state.to_owned(),
+                since: None,
+                revision: None,
+                routes: routes.clone(),
+            });
+        }
+        out.extend(found.map(|instance| one(instance, one_shot, runs, &routes)));
+    }
+    out
+}
+
+fn one(instance: &Instance, one_shot: bool, runs: &[Run], routes: &[String]) -> ServiceState {
+    let (level, state) = state(&instance.condition, one_shot);
+    ServiceState {
+        service: instance.service.clone(),
+        instance: Some(instance.name.clone()),
+        level,
+        state,
+        since: began(instance.run, runs),
+        revision: Some(instance.revision.clone()),
+        routes: routes.to_vec(),
+    }
+}
+
+fn began(run: RunId, runs: &[Run]) -> Option<i64> {
+    runs.iter().find(|known| known.id == run).map(|run| run.started_at)
+}
+
+fn state(condition: &Condition, one_shot: bool) -> (Level, String) {
+    let restarts = match condition.restarts {
+        0 => String::new(),
+        1 => ", restarted once".to_owned(),
+        many => format!(", restarted {many} times"),
+    };
+    let (level, state) = match (condition.phase, condition.health) {
+        (Phase::Running, Some(Health::Unhealthy)) => (Level::Bad, "unhealthy".to_owned()),
+        (Phase::Running, Some(Health::Starting)) => (Level::Idle, "starting".to_owned()),
+        (Phase::Running, Some(Health::Healthy)) => (Level::Good, "healthy".to_owned()),
+        (Phase::Running, None) => (Level::Good, "running".to_owned()),
+        (Phase::Exited(0), _) if one_shot => (Level::Good, "done".to_owned()),
+        (Phase::Exited(_), _) if condition.out_of_memory => (Level::Bad, "out of memory".to_owned()),
+        (Phase::Exited(code), _) => (Level::Bad, format!("exited with {code}")),
+        (Phase::Restarting, _) => (Level::Bad, "restarting".to_owned()),
+        (Phase::Created, _) => (Level::Idle, "created".to_owned()),
+        (Phase::Paused, _) => (Level::Bad, "paused".to_owned()),
+        (Phase::Dead, _) => (Level::Bad, "dead".to_owned()),
+    };
+    (level, state + &restarts)
+}
+
+fn routes(desired: &Desired, service: &str) -> Vec<String> {
+    desired.routes.iter().filter(|route| route.service == service).map(address).collect()
+}
+
+/// Where a route is found, as far as it differs from port 80 of any host.
+pub(in crate::cli) fn address(route: &Route) -> String {
+    let host = route.host.as_deref().unwrap_or_default();
+    let port = if route.listen == 80 { String::new() } else { format!(":{}", route.listen) };
+    format!("{host}{port}{}", route.path)
+}

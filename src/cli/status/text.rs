@@ -1,0 +1,144 @@
+//! The status for a person with a phone at three in the morning: the first two lines say it all. Pure.
+
+use comfy_table::{Cell, Color};
+use owo_colors::OwoColorize;
+
+use super::gather::{Daemon, Live, Report, Wrong};
+use super::services::{Level, ServiceState};
+use crate::cli::error::{brief, plain_log};
+use crate::cli::time::Clock;
+use crate::cli::width::{cut, short, table};
+use crate::record::Target;
+
+/// The last lines of a log that are shown; `agent show` has them all.
+const LOG_LINES: usize = 8;
+
+pub(super) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
+    let mut lines = vec![first(report, clock, columns)];
+    if let Some(wrong) = &report.wrong {
+        lines.extend(trouble(wrong, clock, columns));
+    }
+    lines.extend(held(report, clock));
+    lines.extend(waiting(report, clock));
+    lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
+    if !report.services.is_empty() {
+        lines.push(String::new());
+        lines.push(services(&report.services, clock, columns));
+    }
+    lines.push(String::new());
+    if let Some(error) = &report.engine_error {
+        lines.push(format!("{} {error}", "engine:".red()));
+    }
+    lines.push(daemon(&report.daemon));
+    lines.join("\n")
+}
+
+fn first(report: &Report, clock: &Clock, columns: usize) -> String {
+    let stack = report.stack.bold();
+    let Some(Live { release, revision, subject, since }) = &report.live else {
+        return match report.target {
+            Target::Down => format!("{stack}  {}", "down".yellow().bold()),
+            _ => format!("{stack}  {}", "nothing is live yet".yellow().bold()),
+        };
+    };
+    let word = match &report.target {
+        Target::Pinned(hold) if hold.release == *release => "held".yellow().bold().to_string(),
+        Target::Down => "going down".yellow().bold().to_string(),
+        _ => "live".green().bold().to_string(),
+    };
+    let revision = short(revision);
+    let tail = format!("release {release}, since {} ({})", clock.at(*since), clock.ago(*since));
+    // Four gaps of two blanks, two quotes, and a word of four letters.
+    let taken = report.stack.chars().count() + 4 + revision.len() + tail.chars().count() + 9;
+    let subject = cut(subject, columns.saturating_sub(taken).max(8));
+    format!("{stack}  {word}  {revision} \"{subject}\"  {}", tail.dimmed())
+}
+
+fn trouble(wrong: &Wrong, clock: &Clock, columns: usize) -> Vec<String> {
+    let what = match &wrong.revision {
+        Some(revision) => format!("{} failed: ", short(revision)),
+        None => String::new(),
+    };
+    let said = format!("{what}{}", brief(&wrong.failure));
+    let mut lines = vec![format!("{} {}", "!".red().bold(), said.red())];
+    let again = wrong.again_at.map(|at| format!("tried again {}", clock.ago(at.max(clock.now))));
+    let since = format!("since {} ({})", clock.at(wrong.since), clock.ago(wrong.since));
+    let story = wrong.run.map(|run| format!("agent show {run}"));
+    let facts: Vec<String> = [Some(since), again, story].into_iter().flatten().collect();
+    lines.push(format!("  {}", facts.join("; ").dimmed()));
+    if let Some(hint) = &wrong.failure.hint {
+        lines.push(format!("  {} {hint}", "hint:".bold()));
+    }
+    let log = plain_log(&wrong.failure);
+    let last: Vec<&str> = log.lines().collect();
+    let shown = &last[last.len().saturating_sub(LOG_LINES)..];
+    lines.extend(shown.iter().map(|line| format!("    {}", cut(line, columns.saturating_sub(4)))));
+    lines
+}
+
+fn held(report: &Report, clock: &Clock) -> Vec<String> {
+    match &report.target {
+        Target::Branch => Vec::new(),
+        Target::Down => vec!["  a person took it down; agent resume brings it back".to_owned()],
+        Target::Pinned(hold) => {
+            let until = if hold.hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
+            let since = clock.at(hold.since);
+            let mut lines = vec![format!("  held at release {} since {since}, until {until}", hold.release)];
+            if let Some(denied) = &hold.denied {
+                lines.push(format!("  {} was rolled back and stays out", denied.short()));
+            }
+            lines
+        }
+    }
+}
+
+fn waiting(report: &Report, clock: &Clock) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(run) = &report.doing {
+        let state = if matches!(report.daemon, Daemon::Running { .. }) {
+            run.status.to_string()
+        } else {
+            "cut off; the next start brings it to its end".to_owned()
+        };
+        let (kind, revision, since) = (run.kind, short(&run.revision), clock.ago(run.started_at));
+        lines.push(format!(
+            "{} run {}: {kind} {revision}, begun {since}: {state}",
+            "*".cyan().bold(),
+            run.id
+        ));
+    }
+    if report.pending {
+        lines.push(format!("{} more to look at when the run in progress ends", "*".cyan().bold()));
+    }
+    lines
+}
+
+fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String {
+    let mut table = table(columns);
+    table.set_header(["SERVICE", "CONTAINER", "STATE", "SINCE", "ROUTE"]);
+    for service in services {
+        let state = Cell::new(&service.state).fg(match service.level {
+            Level::Good => Color::Green,
+            Level::Idle => Color::Yellow,
+            Level::Bad => Color::Red,
+        });
+        table.add_row([
+            Cell::new(&service.service),
+            Cell::new(service.instance.as_deref().unwrap_or("-")),
+            state,
+            Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.at(since))),
+            Cell::new(service.routes.join(" ")),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+fn daemon(daemon: &Daemon) -> String {
+    match daemon {
+        Daemon::Running { pid, version } => format!("agent {version} runs (pid {pid})").dimmed().to_string(),
+        Daemon::Silent { error } => format!("{} {error}", "agent: runs, but".red()),
+        Daemon::Down => {
+            "agent: not running; the apps go on without it (systemctl start agent)".yellow().to_string()
+        }
+    }
+}

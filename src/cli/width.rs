@@ -1,0 +1,39 @@
+//! Fitting text to the terminal.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
+/// Where nobody says otherwise: what a phone held sideways shows.
+const NARROW: u16 = 80;
+/// Longer lines are hard to follow with the eye.
+const WIDE: u16 = 120;
+
+/// The columns to fill: the terminal's, or 80 in a pipe.
+pub(super) fn columns() -> usize {
+    usize::from(Table::new().width().unwrap_or(NARROW).clamp(40, WIDE))
+}
+
+/// A table without lines, two blanks between columns, coloured (whoever writes it strips that where needed).
+pub(super) fn table(columns: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).enforce_styling();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+    table
+}
+
+/// Cuts a text that is too long and says so with `…`.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(columns.saturating_sub(1)).collect();
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    kept
+}
+
+/// A revision in the digits that people read.
+pub(super) fn short(revision: &str) -> &str {
+    revision.get(..10).unwrap_or(revision)
+}
