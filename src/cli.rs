@@ -4,14 +4,20 @@
 //! with the same loop. What can be read from the record is read there, so that reading works with the daemon down.
 
 mod args;
+mod check;
 mod client;
+mod completions;
 mod error;
 mod follow;
+mod history;
 mod log;
+mod logs;
 mod order;
 mod out;
+mod plan;
 mod progress;
 mod reach;
+mod show;
 mod status;
 mod time;
 mod verdict;
@@ -27,6 +33,7 @@ use error::{CliError, Code};
 use out::Out;
 
 use crate::config::Config;
+use crate::orders::Order;
 use crate::{app, source};
 
 /// The whole program.
@@ -49,6 +56,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
+    if let Command::Completions { shell } = cli.command {
+        return completions::completions(shell);
+    }
     let config = Config::load(&Config::locate(cli.config.as_deref())?)?;
     log::start(&cli.command, &config.log);
     if cli.command.may_ask_the_remote() {
@@ -66,9 +76,20 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
             app::run(config).await?;
             Ok(Code::Good)
         }
+        // Answered before a configuration is looked for.
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Check => check::check(&config, out).await,
+        Command::Config => plan::config(config, out).await,
+        Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
         Command::Rollback(rollback) => order::rollback(config, &rollback, out).await,
+        Command::Resume(wait) => order::give(config, &Order::Resume, wait, out).await,
+        Command::Retry(wait) => order::give(config, &Order::Retry, wait, out).await,
+        Command::Down(down) => order::down(config, &down, out).await,
         Command::Status => status::status(&config, out).await,
+        Command::History(history) => history::history(&config, &history, out).await,
+        Command::Show(show) => show::show(&config, &show, out).await,
+        Command::Logs(logs) => logs::logs(&config, &logs, out).await,
     }
 }
 

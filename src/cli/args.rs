@@ -1,15 +1,20 @@
 //! The tree of commands. Help texts are the manual: what a command does, what it leaves alone, what to try next.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::model::run::{ReleaseId, RunId};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  the run failed, or what was asked for cannot be done
   2  the command line or the configuration is not right
-  3  the engine, the remote or the daemon could not be reached";
+  3  the engine, the remote or the daemon could not be reached
+130  interrupted while waiting";
 
 /// Runs a Compose stack from a Git repository, without losing a request
 ///
@@ -37,22 +42,58 @@ pub(super) enum Command {
     /// Ends on SIGTERM or SIGINT. The apps and nginx go on without it; a run that was cut off is brought to its end
     /// by the next start.
     Run,
+    /// Look at this machine and the configuration, and say what is wrong and how to mend it
+    ///
+    /// Changes nothing. Ends with 1 when something would keep the next push from going live.
+    Check,
+    /// Print the stack at the tip of the branch as it is understood
+    ///
+    /// Always JSON, in the shape of `docker compose config --format json`: every variable resolved, every default
+    /// written out. It holds the stack's environment, secrets included.
+    Config,
+    /// Say what a deploy would do, and why, without doing it
+    Plan,
     /// Look at the branch now and make its newest revision live
     ///
     /// Waits until it is live or has failed. A revision that failed before is not tried again: `agent retry` does.
     Deploy(Deploy),
     /// Say what runs, what is wrong and what waits
+    ///
+    /// Works with the daemon or the engine down too.
     Status,
+    /// List the runs, newest first
+    History(History),
+    /// Tell the story of a run, or what a release holds
+    Show(Show),
+    /// Print what the containers write, or the build logs of a run
+    Logs(Logs),
     /// Go back to an earlier release, whole: images, configuration, routes
     ///
     /// Needs no network and no build. What is left behind stays out until the next new commit.
     Rollback(Rollback),
+    /// Follow the branch again after a rollback or `down`
+    ///
+    /// The tip of the branch goes live, also when it is what was rolled back.
+    Resume(Wait),
+    /// Try the tip of the branch again although it failed
+    Retry(Wait),
+    /// Stop and remove the stack's containers and networks
+    ///
+    /// Volumes, images and the history stay. `agent resume` or `agent deploy` brings the stack back.
+    Down(Down),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: agent completions bash > /etc/bash_completion.d/agent
+    Completions {
+        /// The shell to write for
+        shell: Shell,
+    },
 }
 
 impl Command {
     /// Whether this process itself may talk to the remote.
     pub(super) fn may_ask_the_remote(&self) -> bool {
-        !matches!(self, Self::Status)
+        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_))
     }
 }
 
@@ -72,6 +113,65 @@ pub(super) struct Rollback {
     /// Stay there until `agent resume`, whatever is pushed
     #[arg(long)]
     pub(super) hold: bool,
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// How many runs
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) lines: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// A run by its number, or a release as `release:N`
+    #[arg(value_name = "RUN | release:N")]
+    pub(super) what: What,
+}
+
+/// What `agent show` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Run(RunId),
+    Release(ReleaseId),
+}
+
+impl FromStr for What {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, number) = text.split_once(':').unwrap_or(("run", text));
+        let number = number.parse().map_err(|_| "write 12 for a run, release:12 for a release")?;
+        match kind {
+            "run" => Ok(Self::Run(RunId(number))),
+            "release" => Ok(Self::Release(ReleaseId(number))),
+            _ => Err("write 12 for a run, release:12 for a release"),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The service whose newest container is meant [default: all]
+    pub(super) service: Option<String>,
+    /// Go on as more is written
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// How many lines of what is already written
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub(super) lines: usize,
+    /// The build logs of this run instead
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["service", "follow", "lines"])]
+    pub(super) run: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(super) yes: bool,
     #[command(flatten)]
     pub(super) wait: Wait,
 }

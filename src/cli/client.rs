@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::error::{CliError, Code};
+use crate::app::Preview;
 use crate::app::control::{self, Accepted, Status};
 use crate::config::Config;
 use crate::model::run::Failure;
@@ -49,7 +50,19 @@ impl Client {
     }
 
     pub(super) async fn order(&self, order: &Order) -> Result<Accepted, CliError> {
+        self.status().await?;
         self.ask(Method::POST, "/orders", json(order)?).await
+    }
+
+    /// However long it takes: images of others may be pulled for it.
+    pub(super) async fn plan(&self) -> Result<Preview, CliError> {
+        self.status().await?;
+        self.ask(Method::GET, "/plan", Bytes::new()).await
+    }
+
+    pub(super) async fn config(&self) -> Result<serde_json::Value, CliError> {
+        self.status().await?;
+        self.ask(Method::GET, "/config", Bytes::new()).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {

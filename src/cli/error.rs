@@ -19,6 +19,8 @@ pub(super) enum Code {
     Failed = 1,
     Usage = 2,
     Unreachable = 3,
+    /// What the shell says of a process that SIGINT ended.
+    Interrupted = 130,
 }
 
 impl From<Code> for ExitCode {
@@ -67,6 +69,8 @@ pub(super) enum CliError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    #[error("no longer waiting")]
+    Left { hint: &'static str },
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
@@ -94,6 +98,7 @@ impl CliError {
             Self::App(AppError::Hook(_) | AppError::Schedule(_)) => Code::Usage,
             Self::Unreachable { .. } | Self::Alone(AloneError::Engine(_)) => Code::Unreachable,
             Self::Refused { code, .. } => *code,
+            Self::Left { .. } => Code::Interrupted,
             _ => Code::Failed,
         }
     }
@@ -104,6 +109,7 @@ impl CliError {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { failure, .. } => failure.hint.clone(),
             Self::Unreachable { hint, .. } => hint.map(str::to_owned),
+            Self::Left { hint } => Some((*hint).to_owned()),
             Self::Alone(AloneError::Engine(_)) => Some("systemctl start docker, then: agent check".into()),
             _ => None,
         }

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::reach::Agent;
 use crate::app::control::{Accepted, Status};
 use crate::model::run::RunId;
-use crate::reconcile::{Doing, Wrong};
+use crate::reconcile::{Doing, Situation, Wrong};
 use crate::record::{Record, Run};
 
 const EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) struct Rest {
     /// The newest run that began, or went on, since the order.
     pub(super) run: Option<Run>,
+    /// When requests went to that run's instances (milliseconds since the Unix epoch).
+    pub(super) switched_at: Option<i64>,
     pub(super) wrong: Option<Wrong>,
     pub(super) tip: Option<String>,
 }
@@ -39,6 +41,7 @@ pub(super) async fn follow(
     tokio::select! {
         rest = watch(agent, record, accepted, &mut progress) => rest,
         never = agent.drive() => match never {},
+        Ok(()) = tokio::signal::ctrl_c() => Err(CliError::Left { hint: agent.left() }),
     }
 }
 
@@ -68,7 +71,9 @@ async fn watch(
             // Between taking the wake and beginning its turn the loop looks idle, for less than one look.
             let turned = status.situation.turns > accepted.turns && since.elapsed() >= EVERY;
             if turned || since.elapsed() > IDLE {
-                return Ok(Rest { run, wrong: status.situation.wrong, tip: status.situation.tip });
+                let switched_at = run.as_ref().and_then(|run| progress.switched_at(run.id));
+                let Situation { wrong, tip, .. } = status.situation;
+                return Ok(Rest { run, switched_at, wrong, tip });
             }
         }
         tokio::time::sleep(EVERY).await;

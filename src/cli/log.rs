@@ -3,6 +3,7 @@
 
 use std::io;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing::Level;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,13 +19,18 @@ pub(super) fn start(command: &Command, log: &Log) {
     let layer = match command {
         Command::Run => {
             let filter = asked.unwrap_or_else(|| EnvFilter::default().add_directive(level(log.level).into()));
+            let ansi = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
             match log.format {
-                LogFormat::Text => fmt::layer().with_target(false).with_filter(filter).boxed(),
+                LogFormat::Text => {
+                    fmt::layer().with_ansi(ansi).with_target(false).with_filter(filter).boxed()
+                }
                 LogFormat::Json => fmt::layer().json().flatten_event(true).with_filter(filter).boxed(),
             }
         }
         _ => {
-            let stderr = fmt::layer().without_time().with_target(false).with_writer(io::stderr);
+            let ansi = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+            let stderr =
+                fmt::layer().with_ansi(ansi).without_time().with_target(false).with_writer(io::stderr);
             match asked {
                 Some(filter) => stderr.with_filter(filter).boxed(),
                 // The loop's errors are the command's own answer, told by it.

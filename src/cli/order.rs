@@ -1,5 +1,7 @@
 //! Commands that tell the agent what to reach, and wait until it is.
 
+use std::io::{self, IsTerminal, Write};
+
 use serde::Serialize;
 
 use super::args;
@@ -29,7 +31,32 @@ struct Noted {
     daemon: bool,
 }
 
-async fn give(config: Config, order: &Order, wait: args::Wait, out: &Out) -> Result<Code, CliError> {
+/// Asks first: the site is gone until somebody brings it back.
+pub(super) async fn down(config: Config, asked: &args::Down, out: &Out) -> Result<Code, CliError> {
+    if !asked.yes && !confirmed(&config.stack.name, out)? {
+        out.text("nothing was changed")?;
+        return Ok(Code::Good);
+    }
+    give(config, &Order::Down, asked.wait, out).await
+}
+
+fn confirmed(stack: &str, out: &Out) -> Result<bool, CliError> {
+    if out.json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let message = format!("this takes {stack} down, and nobody is there to ask");
+        return Err(CliError::Usage { message, hint: Some("if that is meant: agent down --yes".into()) });
+    }
+    write!(io::stderr(), "Take {stack} down? Its containers go, its volumes stay. [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+pub(super) async fn give(
+    config: Config,
+    order: &Order,
+    wait: args::Wait,
+    out: &Out,
+) -> Result<Code, CliError> {
     let agent = Agent::reach(config.clone()).await?;
     let record = agent.record(&config)?;
     let after = before_now(&record).await?;

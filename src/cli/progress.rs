@@ -16,24 +16,24 @@ use crate::record::{Record, Run};
 
 const TICK: Duration = Duration::from_millis(120);
 
+/// A run as far as it was told.
+struct Told {
+    run: RunId,
+    entries: usize,
+    switched_at: Option<i64>,
+}
+
 pub(super) struct Progress<'a> {
     out: &'a Out,
     /// Runs up to this one are an old story.
     after: RunId,
-    told: Vec<(RunId, usize)>,
+    told: Vec<Told>,
     bar: Option<ProgressBar>,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(out: &'a Out, after: RunId) -> Self {
-        let watched = !out.json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let bar = watched.then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
-            let bar = ProgressBar::new_spinner();
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(TICK);
-            bar
-        });
+        let bar = spinner(out);
         Self { out, after, told: Vec::new(), bar }
     }
 
@@ -47,25 +47,33 @@ impl<'a> Progress<'a> {
         Ok(runs.into_iter().next())
     }
 
+    /// When a run that was told switched requests to its instances.
+    pub(super) fn switched_at(&self, run: RunId) -> Option<i64> {
+        self.told.iter().find(|told| told.run == run)?.switched_at
+    }
+
     async fn tell_run(&mut self, record: &Record, run: &Run) -> Result<(), CliError> {
-        let known = self.told.iter().position(|(id, _)| *id == run.id);
+        let known = self.told.iter().position(|told| told.run == run.id);
         let index = match known {
             Some(index) => index,
             None => {
                 let Run { id, kind, revision, subject, .. } = run;
                 self.line(&format!("run {id}: {kind} {} {subject:?}", short(revision)))?;
-                self.told.push((run.id, 0));
+                self.told.push(Told { run: *id, entries: 0, switched_at: None });
                 self.told.len() - 1
             }
         };
-        for logged in record.log(run.id, self.told[index].1).await? {
-            self.told[index].1 += 1;
+        for logged in record.log(run.id, self.told[index].entries).await? {
+            self.told[index].entries += 1;
             let text = said(&logged.entry);
-            // How it ended is the command's last line.
-            if !matches!(logged.entry, Entry::Ended { .. }) {
-                self.line(&format!("{} {text}", format!("#{}", run.id).dimmed()))?;
-                self.step(&text);
+            match logged.entry {
+                // How it ended is the command's last line.
+                Entry::Ended { .. } => continue,
+                Entry::Switched => self.told[index].switched_at = Some(logged.at),
+                _ => {}
             }
+            self.line(&format!("{} {text}", format!("#{}", run.id).dimmed()))?;
+            self.step(&text);
         }
         Ok(())
     }
@@ -83,6 +91,18 @@ impl<'a> Progress<'a> {
             None => self.out.text(text),
         }
     }
+}
+
+/// A line on the terminal that moves while a person waits; none where nobody looks.
+pub(super) fn spinner(out: &Out) -> Option<ProgressBar> {
+    let watched = !out.json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    watched.then(|| {
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(TICK);
+        bar
+    })
 }
 
 impl Drop for Progress<'_> {

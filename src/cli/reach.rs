@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::client::Client;
 use super::error::CliError;
 use crate::app::control::{self, Accepted, Status};
-use crate::app::{self, World};
+use crate::app::{self, Preview, World};
 use crate::config::Config;
 use crate::orders::Order;
 use crate::record::Record;
@@ -38,12 +38,26 @@ impl Agent {
             Self::Alone(world) => world,
         };
         world.recover().await?;
-        if *order == Order::Retry {
-            // Only a loop that has turned knows the tip.
+        if matches!(order, Order::Retry | Order::Deploy { allow_prune: true }) {
+            // Both are about the tip, which only a loop that has turned knows.
             let (tip, _) = world.fetch_tip().await?;
             world.situation.send_modify(|situation| situation.tip = Some(tip.to_string()));
         }
         Ok(control::obey(&**world, order).await?)
+    }
+
+    pub(super) async fn plan(&self) -> Result<Preview, CliError> {
+        match self {
+            Self::Daemon(daemon) => daemon.plan().await,
+            Self::Alone(world) => Ok(world.preview().await?),
+        }
+    }
+
+    pub(super) async fn config(&self) -> Result<serde_json::Value, CliError> {
+        match self {
+            Self::Daemon(daemon) => daemon.config().await,
+            Self::Alone(world) => Ok(world.rendered_config().await?),
+        }
     }
 
     /// Works until nothing is left to do, then waits for ever: without a daemon somebody must turn the loop.
@@ -55,6 +69,16 @@ impl Agent {
             }
         }
         std::future::pending().await
+    }
+
+    /// What becomes of the work when whoever waits for it goes away.
+    pub(super) fn left(&self) -> &'static str {
+        match self {
+            Self::Daemon(_) => "the daemon goes on with it: agent status",
+            Self::Alone(_) => {
+                "it was cut off; the agent's next start, or the next order, brings it to its end"
+            }
+        }
     }
 
     /// The record, for reading.

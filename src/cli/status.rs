@@ -5,6 +5,8 @@ mod gather;
 mod services;
 mod text;
 
+pub(super) use services::address;
+
 use super::client::Client;
 use super::error::{CliError, Code};
 use super::out::Out;

@@ -44,7 +44,7 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
     let outcome = rest.run.as_ref().and_then(|run| run.outcome.clone());
     let (result, said, failure) = match (outcome, rest.wrong) {
         (Some(Outcome::Succeeded), wrong) => {
-            (End::Live, live(rest.run.as_ref(), &known), wrong.map(|w| w.failure))
+            (End::Live, live(rest.run.as_ref(), rest.switched_at, &known), wrong.map(|w| w.failure))
         }
         (Some(Outcome::Failed { reason }), _) => (End::Failed, brief(&reason), Some(reason)),
         (Some(Outcome::Interrupted), _) => {
@@ -64,9 +64,9 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
     Verdict { result, said, failure, run: rest.run, release: known.current, code }
 }
 
-fn live(run: Option<&Run>, known: &Known) -> String {
+fn live(run: Option<&Run>, switched_at: Option<i64>, known: &Known) -> String {
     let Some(run) = run else { return String::new() };
-    let took = took(run.ended_at.unwrap_or(run.started_at) - run.started_at);
+    let took = took(switched_at.or(run.ended_at).unwrap_or(run.started_at) - run.started_at);
     let release = known.current.as_ref().map(|release| release.id);
     match (run.kind, release) {
         (Kind::Heal, _) => format!("mended in {took}"),

@@ -22,6 +22,14 @@ pub(super) fn table(columns: usize) -> Table {
     table
 }
 
+/// The table as text, without blanks at the ends of its lines.
+pub(super) fn rendered(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
 /// Cuts a text that is too long and says so with `…`.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {

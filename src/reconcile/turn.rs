@@ -81,6 +81,8 @@ impl<E: Engine> Reconciler<E> {
                 self.record.set_target(&Target::Branch).await?;
                 self.deploy(&tip, reason).await?;
             }
+            (Decision::Restore(_), _)
+                if self.is_stalled() && !matches!(reason, Reason::Cli | Reason::Boot) => {}
             (Decision::Restore(hold), _) => {
                 let release = self.record.release(hold.release).await?;
                 self.run_to(Kind::Rollback, &Goal::Release(&release, Purpose::Release), reason).await?;
@@ -92,6 +94,13 @@ impl<E: Engine> Reconciler<E> {
             }
         }
         unreachable.map_or(Ok(()), Err)
+    }
+
+    /// What the last turn met, if only a person can mend it.
+    fn stalled(&self) -> Option<Trouble> {
+        let wrong = self.situation.borrow().wrong.clone()?;
+        (wrong.class == Class::Stalled)
+            .then_some(Trouble::Failure { class: wrong.class, failure: wrong.failure })
     }
 
     /// Asks the remote where the branch points.

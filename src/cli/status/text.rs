@@ -7,7 +7,7 @@ use super::gather::{Daemon, Live, Report, Wrong};
 use super::services::{Level, ServiceState};
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
-use crate::cli::width::{cut, short, table};
+use crate::cli::width::{cut, rendered, short, table};
 use crate::record::Target;
 
 /// The last lines of a log that are shown; `agent show` has them all.
@@ -130,7 +130,7 @@ fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String 
             Cell::new(service.routes.join(" ")),
         ]);
     }
-    table.trim_fmt()
+    rendered(table)
 }
 
 fn daemon(daemon: &Daemon) -> String {
