@@ -81,9 +81,10 @@ impl<E: Engine> Reconciler<E> {
                 self.record.set_target(&Target::Branch).await?;
                 self.deploy(&tip, reason).await?;
             }
-            (Decision::Restore(_), _)
-                if self.is_stalled() && !matches!(reason, Reason::Cli | Reason::Boot) => {}
             (Decision::Restore(hold), _) => {
+                if let Some(trouble) = self.stalled().filter(|_| !matches!(reason, Reason::Cli | Reason::Boot)) {
+                    return Err(trouble);
+                }
                 let release = self.record.release(hold.release).await?;
                 self.run_to(Kind::Rollback, &Goal::Release(&release, Purpose::Release), reason).await?;
             }
