@@ -82,7 +82,9 @@ impl<E: Engine> Reconciler<E> {
                 self.deploy(&tip, reason).await?;
             }
             (Decision::Restore(hold), _) => {
-                if let Some(trouble) = self.stalled().filter(|_| !matches!(reason, Reason::Cli | Reason::Boot)) {
+                if let Some(trouble) =
+                    self.stalled().filter(|_| !matches!(reason, Reason::Cli | Reason::Boot))
+                {
                     return Err(trouble);
                 }
                 let release = self.record.release(hold.release).await?;
