@@ -162,7 +162,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
         command: &[&str],
     ) -> impl Future<Output = Result<Finished, EngineError>> + Send;
 
-    /// `HUP`, `USR1` …
+    /// `HUP`, `USR1` … to the main process. The engine must not take it for a wish to end the instance.
     fn signal(&self, id: &InstanceId, signal: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Runs a command with a template's image, environment and mounts in a throw-away instance without

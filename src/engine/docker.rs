@@ -20,6 +20,7 @@ mod network;
 mod observe;
 mod output;
 mod progress;
+mod signal;
 mod volume;
 
 use std::path::PathBuf;

@@ -26,3 +26,4 @@ mod world;
 
 mod bad_pushes;
 mod changes;
+mod engine_restart;

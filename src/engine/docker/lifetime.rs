@@ -5,8 +5,8 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    InspectContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
 };
 
 use super::fault::found;
@@ -67,12 +67,6 @@ impl Docker {
             }
             Err(error) => Err(self.fault(format!("remove {id}"), error)),
         }
-    }
-
-    pub(super) async fn send_signal(&self, id: &InstanceId, signal: &str) -> Result<(), EngineError> {
-        let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        let sent = self.client.kill_container(&id.0, Some(options)).await;
-        sent.map_err(|error| self.fault(format!("send {signal} to {}", id.short()), error))
     }
 
     /// `None` when it is gone; refused when it is not the agent's: an id may come from an old record.

@@ -266,8 +266,9 @@ fn health(check: &Healthcheck) -> HealthSpec {
     }
 }
 
-/// A service that says nothing is restarted unless a person stopped it: the site must come back after a
-/// reboot with the agent down. Who wants compose's own default writes `restart: "no"`.
+/// A service that says nothing is always restarted: the site must come back after a reboot with the agent down.
+/// Not `unless-stopped`: an engine that was killed takes all it finds running for stopped by a person. Who wants
+/// compose's own default writes `restart: "no"`.
 fn restart(service: &Service, one_shot: bool) -> RestartSpec {
     let policy = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref());
     let text = match (&service.restart, policy.and_then(|policy| policy.condition.as_deref())) {
@@ -275,7 +276,7 @@ fn restart(service: &Service, one_shot: bool) -> RestartSpec {
         (None, Some("none")) => "no",
         (None, Some("on-failure")) => "on-failure",
         (None, Some(_)) => "always",
-        (None, None) => "unless-stopped",
+        (None, None) => "always",
     };
     let (name, retries) = text.split_once(':').unwrap_or((text, ""));
     // Restarting a one-shot service that failed would hide the failure from its gate.
