@@ -14,7 +14,7 @@ impl Daemon {
         let log = File::options().create(true).append(true).open(log).expect("log");
         // A test that is killed takes its daemon along.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_agent")])
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_agent"), "run", "--config"])
             .arg(config)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
