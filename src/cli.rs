@@ -23,7 +23,6 @@ mod time;
 mod verdict;
 mod width;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -95,7 +94,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
 
 /// Help, the version, or arguments that are not understood.
 fn unparsed(error: &clap::Error) -> ExitCode {
-    let wants_json = std::env::args_os().any(|argument| argument == OsString::from("--json"));
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && wants_json {
         let text = error.render().to_string();
         let _ = Out::new(true).error(&CliError::Usage { message: text.trim().to_owned(), hint: None });

@@ -1,6 +1,7 @@
 //! `agent history`: the runs, newest first, so that the column of outcomes tells the story.
 
-use comfy_table::{Cell, Color};
+use comfy_table::{Cell, Color, ContentArrangement};
+use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::args;
@@ -14,8 +15,9 @@ use crate::model::run::Outcome;
 use crate::record::Run;
 use crate::store;
 
-/// All columns but the subject's, with their gaps.
-const TAKEN: usize = 64;
+const SUBJECT: &str = "SUBJECT";
+const OUTCOME: &str = "OUTCOME";
+const HEADER: [&str; 7] = ["RUN", "WHEN", "KIND", "REVISION", SUBJECT, OUTCOME, "TOOK"];
 
 #[derive(Serialize)]
 struct Runs {
@@ -37,45 +39,68 @@ pub(super) fn text(runs: &[Run], clock: &Clock, columns: usize) -> String {
     if runs.is_empty() {
         return "no run yet".to_owned();
     }
-    let room = columns.saturating_sub(TAKEN).max(16);
+    let rows: Vec<[String; 7]> = runs.iter().map(|run| row(run, clock)).collect();
+    let room = columns.saturating_sub(taken(&rows)).max(SUBJECT.len());
     let mut table = table(columns);
-    table.set_header(["RUN", "WHEN", "KIND", "REVISION", "SUBJECT", "OUTCOME", "TOOK"]);
-    for run in runs {
-        let (outcome, colour) = outcome(run);
-        let mut subject = cut(&run.subject, room);
-        if let Some(reason) = reason(run) {
-            subject.push('\n');
-            subject.push_str(&cut(&reason, room));
-        }
-        table.add_row([
-            Cell::new(run.id),
-            Cell::new(clock.at(run.started_at)),
-            Cell::new(run.kind),
-            Cell::new(short(&run.revision)),
-            Cell::new(subject),
-            Cell::new(outcome).fg(colour),
-            Cell::new(run.ended_at.map(|end| took(end - run.started_at)).unwrap_or_default()),
-        ]);
+    // A line is a run: nothing may wrap.
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(HEADER);
+    for (run, row) in runs.iter().zip(rows) {
+        let cells = row.into_iter().zip(HEADER).map(|(text, header)| match header {
+            SUBJECT => Cell::new(cut(&text, room)),
+            OUTCOME => Cell::new(text).fg(colour(run)),
+            _ => Cell::new(text),
+        });
+        table.add_row(cells);
     }
-    rendered(table)
+    let rendered = rendered(table);
+    let mut lines = rendered.lines().map(str::to_owned);
+    let mut told: Vec<String> = lines.next().into_iter().collect();
+    for (run, line) in runs.iter().zip(lines) {
+        told.push(line);
+        told.extend(
+            reason(run).map(|reason| format!("     {}", cut(&reason, columns.saturating_sub(5)).dimmed())),
+        );
+    }
+    told.join("\n")
 }
 
-fn outcome(run: &Run) -> (&'static str, Color) {
-    let Some(outcome) = &run.outcome else { return ("in progress", Color::Cyan) };
-    let colour = match outcome {
-        Outcome::Succeeded => Color::Green,
-        Outcome::Failed { .. } => Color::Red,
-        Outcome::Interrupted | Outcome::Superseded { .. } => Color::Yellow,
-        Outcome::Unchanged => Color::Reset,
+fn row(run: &Run, clock: &Clock) -> [String; 7] {
+    [
+        run.id.to_string(),
+        clock.at(run.started_at),
+        run.kind.to_string(),
+        short(&run.revision).to_owned(),
+        run.subject.clone(),
+        run.outcome.as_ref().map_or("in progress", Outcome::word).to_owned(),
+        run.ended_at.map(|end| took(end - run.started_at)).unwrap_or_default(),
+    ]
+}
+
+/// What all columns but the subject's take, with the gap after each.
+fn taken(rows: &[[String; 7]]) -> usize {
+    let widest = |index: usize| {
+        let cells = rows.iter().map(|row| row[index].chars().count());
+        cells.chain([HEADER[index].len()]).max().unwrap_or(0) + 2
     };
-    (outcome.word(), colour)
+    (0..HEADER.len()).filter(|index| HEADER[*index] != SUBJECT).map(widest).sum()
+}
+
+fn colour(run: &Run) -> Color {
+    match &run.outcome {
+        None => Color::Cyan,
+        Some(Outcome::Succeeded) => Color::Green,
+        Some(Outcome::Failed { .. }) => Color::Red,
+        Some(Outcome::Interrupted | Outcome::Superseded { .. }) => Color::Yellow,
+        Some(Outcome::Unchanged) => Color::Reset,
+    }
 }
 
 /// Why it did not succeed.
 fn reason(run: &Run) -> Option<String> {
     match run.outcome.as_ref()? {
         Outcome::Failed { reason } => Some(brief(reason)),
-        Outcome::Superseded { by } => Some(format!("by {}", short(by))),
+        Outcome::Superseded { by } => Some(format!("by {}", short(by))).filter(|_| !by.is_empty()),
         _ => None,
     }
 }

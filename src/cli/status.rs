@@ -5,7 +5,9 @@ mod gather;
 mod services;
 mod text;
 
+pub(super) use gather::gather;
 pub(super) use services::address;
+pub(super) use text::text;
 
 use super::client::Client;
 use super::error::{CliError, Code};
@@ -22,7 +24,7 @@ pub(super) async fn status(config: &Config, out: &Out) -> Result<Code, CliError>
         None => None,
     };
     let observed = app::observe(config).await.map_err(|error| report::line(&error));
-    let report = gather::gather(config, daemon, observed).await?;
-    out.answer(&report, |report| text::text(report, &Clock::local(), width::columns().min(80)))?;
+    let report = gather(config, daemon, observed).await?;
+    out.answer(&report, |report| text(report, &Clock::local(), width::columns().min(80)))?;
     Ok(Code::Good)
 }

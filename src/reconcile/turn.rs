@@ -451,7 +451,7 @@ impl<E: Engine> Reconciler<E> {
 
 /// A poll asks the branch only: what happens to containers is told by the engine's own events.
 fn looks_at_containers(reason: &Reason) -> bool {
-    !matches!(reason, Reason::Poll | Reason::Webhook { .. })
+    *reason != Reason::Poll
 }
 
 /// The plan in a line.

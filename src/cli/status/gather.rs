@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
+use crate::reconcile::{self, Doing, Situation};
 use crate::record::{Record, Release, Run, Target, Why};
 use crate::store;
 
@@ -17,14 +18,16 @@ use crate::store;
 const RECENT: usize = 50;
 
 /// Times are milliseconds since the Unix epoch.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, Default, Serialize)]
+pub(in crate::cli) struct Report {
     pub(super) stack: String,
     /// `None`: nothing is live.
     pub(super) live: Option<Live>,
     pub(super) target: Target,
     /// The run in progress.
     pub(super) doing: Option<Run>,
+    /// The turn in progress, of which the run is a part.
+    pub(super) turn: Option<Turn>,
     pub(super) wrong: Option<Wrong>,
     pub(super) drift: Vec<String>,
     /// A wake waits for the turn in progress to end.
@@ -47,6 +50,12 @@ pub(super) struct Live {
 }
 
 #[derive(Debug, Serialize)]
+pub(super) struct Turn {
+    pub(super) why: String,
+    pub(super) since: i64,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct Wrong {
     pub(super) revision: Option<String>,
     pub(super) subject: Option<String>,
@@ -58,46 +67,29 @@ pub(super) struct Wrong {
     pub(super) again_at: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(tag = "daemon", rename_all = "kebab-case")]
 pub(super) enum Daemon {
-    Running { pid: u32, version: String },
-    Silent { error: String },
+    Running {
+        pid: u32,
+        version: String,
+    },
+    Silent {
+        error: String,
+    },
+    #[default]
     Down,
 }
 
-pub(super) async fn gather(
+/// `daemon`: `None` when none runs; its situation, or why it does not tell.
+pub(in crate::cli) async fn gather(
     config: &Config,
     daemon: Option<Result<Status, String>>,
     observed: Result<Observed, String>,
 ) -> Result<Report, CliError> {
-    let (observed, engine_error) = match observed {
-        Ok(observed) => (Some(observed), None),
-        Err(error) => (None, Some(error)),
-    };
-    let (daemon, status) = match daemon {
-        None => (Daemon::Down, None),
-        Some(Err(error)) => (Daemon::Silent { error }, None),
-        Some(Ok(status)) => {
-            (Daemon::Running { pid: status.pid, version: status.version.clone() }, Some(status))
-        }
-    };
-    let mut report = Report {
-        stack: config.stack.name.clone(),
-        live: None,
-        target: Target::Branch,
-        doing: None,
-        wrong: None,
-        drift: Vec::new(),
-        pending: false,
-        tip: None,
-        looked_at: None,
-        services: Vec::new(),
-        engine_error,
-        daemon,
-    };
-    let mut runs = Vec::new();
-    let mut current = None;
+    let mut report = Report { stack: config.stack.name.clone(), ..Report::default() };
+    let tip = daemon.as_ref().and_then(|told| told.as_ref().ok()?.situation.tip.clone());
+    let (mut runs, mut current) = (Vec::new(), None);
     match app::lookup(config) {
         // Nothing has happened yet, which is no error of who asks.
         Err(store::Error::Missing { .. }) => {}
@@ -111,20 +103,34 @@ pub(super) async fn gather(
                 None => None,
             };
             report.doing = runs.iter().find(|run| run.ended_at.is_none()).cloned();
-            let tip = status.as_ref().and_then(|status| status.situation.tip.clone());
             report.wrong = failed(&record, tip.as_deref(), &runs).await?;
         }
     }
-    if let Some(status) = status {
-        let situation = status.situation;
-        if let Some(wrong) = situation.wrong {
-            report.wrong = Some(met(wrong, report.wrong.take()));
-        }
-        (report.drift, report.pending) = (situation.drift, status.pending);
-        (report.tip, report.looked_at) = (situation.tip, situation.looked_at);
+    match daemon {
+        None => {}
+        Some(Err(error)) => report.daemon = Daemon::Silent { error },
+        Some(Ok(status)) => report.hear(status),
     }
-    report.services = services(current.as_ref().map(|release| &release.desired), observed.as_ref(), &runs);
+    let desired = current.as_ref().map(|release| &release.desired);
+    report.services = services(desired, observed.as_ref().ok(), &runs);
+    report.engine_error = observed.err();
     Ok(report)
+}
+
+impl Report {
+    /// What only the daemon knows.
+    fn hear(&mut self, status: Status) {
+        let Situation { doing, looked_at, tip, wrong, drift, .. } = status.situation;
+        self.daemon = Daemon::Running { pid: status.pid, version: status.version };
+        if let Some(wrong) = wrong {
+            self.wrong = Some(met(wrong, self.wrong.take()));
+        }
+        if let Doing::Turn { why, since, .. } = doing {
+            self.turn = Some(Turn { why, since });
+        }
+        self.pending = status.pending;
+        (self.drift, self.tip, self.looked_at) = (drift, tip, looked_at);
+    }
 }
 
 async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, CliError> {
@@ -172,8 +178,8 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
 }
 
 /// What the daemon met, with what the record knows of the same.
-fn met(wrong: crate::reconcile::Wrong, recorded: Option<Wrong>) -> Wrong {
-    let crate::reconcile::Wrong { class, failure, since, again_at } = wrong;
+fn met(wrong: reconcile::Wrong, recorded: Option<Wrong>) -> Wrong {
+    let reconcile::Wrong { class, failure, since, again_at } = wrong;
     let same = recorded.filter(|recorded| recorded.failure == failure);
     let (revision, subject, run) = match same {
         Some(recorded) => (recorded.revision, recorded.subject, recorded.run),

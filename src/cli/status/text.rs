@@ -13,7 +13,7 @@ use crate::record::Target;
 /// The last lines of a log that are shown; `agent show` has them all.
 const LOG_LINES: usize = 8;
 
-pub(super) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
+pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
     let mut lines = vec![first(report, clock, columns)];
     if let Some(wrong) = &report.wrong {
         lines.extend(trouble(wrong, clock, columns));
@@ -29,7 +29,7 @@ pub(super) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
     if let Some(error) = &report.engine_error {
         lines.push(format!("{} {error}", "engine:".red()));
     }
-    lines.push(daemon(&report.daemon));
+    lines.push(daemon(report, clock));
     lines.join("\n")
 }
 
@@ -81,12 +81,16 @@ fn held(report: &Report, clock: &Clock) -> Vec<String> {
         Target::Branch => Vec::new(),
         Target::Down => vec!["  a person took it down; agent resume brings it back".to_owned()],
         Target::Pinned(hold) => {
-            let until = if hold.hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
-            let since = clock.at(hold.since);
-            let mut lines = vec![format!("  held at release {} since {since}, until {until}", hold.release)];
-            if let Some(denied) = &hold.denied {
-                lines.push(format!("  {} was rolled back and stays out", denied.short()));
+            let mut lines = Vec::new();
+            if report.live.as_ref().is_none_or(|live| live.release != hold.release) {
+                lines.push(format!("  going back to release {}", hold.release));
             }
+            if let Some(denied) = &hold.denied {
+                let at = clock.at(hold.since);
+                lines.push(format!("  {} was rolled back at {at} and stays out", denied.short()));
+            }
+            let until = if hold.hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
+            lines.push(format!("  release {} is held until {until}", hold.release));
             lines
         }
     }
@@ -106,6 +110,9 @@ fn waiting(report: &Report, clock: &Clock) -> Vec<String> {
             "*".cyan().bold(),
             run.id
         ));
+    }
+    if let (None, Some(turn)) = (&report.doing, &report.turn) {
+        lines.push(format!("{} at work since {}: {}", "*".cyan().bold(), clock.at(turn.since), turn.why));
     }
     if report.pending {
         lines.push(format!("{} more to look at when the run in progress ends", "*".cyan().bold()));
@@ -133,10 +140,14 @@ fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String 
     rendered(table)
 }
 
-fn daemon(daemon: &Daemon) -> String {
-    match daemon {
-        Daemon::Running { pid, version } => format!("agent {version} runs (pid {pid})").dimmed().to_string(),
-        Daemon::Silent { error } => format!("{} {error}", "agent: runs, but".red()),
+fn daemon(report: &Report, clock: &Clock) -> String {
+    match &report.daemon {
+        Daemon::Running { pid, version } => {
+            let looked = report.looked_at.map(|at| format!("; looked at the branch {}", clock.ago(at)));
+            let looked = looked.unwrap_or_default();
+            format!("agent {version} runs (pid {pid}){looked}").dimmed().to_string()
+        }
+        Daemon::Silent { error } => format!("{} {error}", "agent:".red()),
         Daemon::Down => {
             "agent: not running; the apps go on without it (systemctl start agent)".yellow().to_string()
         }
