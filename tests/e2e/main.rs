@@ -25,4 +25,12 @@ mod told;
 mod world;
 
 mod bad_pushes;
+mod burst;
 mod changes;
+mod crash;
+mod drift;
+mod inputs;
+mod orders;
+mod remote;
+mod rollback;
+mod shapes;
