@@ -55,7 +55,7 @@ impl<E: Engine> Reconciler<E> {
         self.situation.send_modify(|situation| situation.doing = doing);
         let result = self.reach(reason).await;
         let again = matches!(result, Err(Trouble::Newer));
-        self.settle(result);
+        self.settle(result).await;
         if again {
             // Already woken: the next turn begins at once.
             tracing::info!("something newer is to be reached");
@@ -83,7 +83,7 @@ impl<E: Engine> Reconciler<E> {
             }
             (Decision::Restore(hold), _) => {
                 if let Some(trouble) =
-                    self.stalled().filter(|_| !matches!(reason, Reason::Cli | Reason::Boot))
+                    self.stalled().await.filter(|_| !matches!(reason, Reason::Cli | Reason::Boot))
                 {
                     return Err(trouble);
                 }
@@ -99,10 +99,11 @@ impl<E: Engine> Reconciler<E> {
         unreachable.map_or(Ok(()), Err)
     }
 
-    /// What the last turn met, if only a person can mend it.
-    fn stalled(&self) -> Option<Trouble> {
+    /// What the last turn met, if only a person can mend it; not what stands in the tip's way.
+    async fn stalled(&self) -> Option<Trouble> {
         let wrong = self.situation.borrow().wrong.clone()?;
-        (wrong.class == Class::Stalled)
+        let standing = self.standing().await.is_some_and(|standing| standing.failure == wrong.failure);
+        (wrong.class == Class::Stalled && !standing)
             .then_some(Trouble::Failure { class: wrong.class, failure: wrong.failure })
     }
 
@@ -381,17 +382,30 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
-    /// The turn is over: what it met is what is wrong now.
-    fn settle(&self, result: Result<(), Trouble>) {
+    /// The turn is over: what it met is what is wrong now, or else what keeps the tip from going live.
+    async fn settle(&self, result: Result<(), Trouble>) {
         let met = match result {
             Ok(()) | Err(Trouble::Newer) => None,
             Err(Trouble::Failure { class, failure }) => Some((class, failure)),
         };
+        let standing = self.standing().await;
         self.situation.send_modify(|situation| {
             situation.doing = Doing::Idle;
             situation.turns += 1;
-            situation.wrong = met.map(|met| self.wrong(met, situation.wrong.take()));
+            situation.wrong = met.map(|met| self.wrong(met, situation.wrong.take())).or(standing);
         });
+    }
+
+    /// Why the tip is not tried again. A turn that leaves it alone meets nothing, and yet something is wrong.
+    async fn standing(&self) -> Option<Wrong> {
+        let tip = self.situation.borrow().tip.as_deref().and_then(|tip| tip.parse().ok())?;
+        let denial = self.record.denial(&tip).await.ok()??;
+        match denial.why {
+            Why::Stalled { failure } => {
+                Some(Wrong { class: Class::Stalled, failure, since: denial.at, again_at: None })
+            }
+            Why::RolledBack => None,
+        }
     }
 
     fn wrong(&self, (class, failure): (Class, Failure), before: Option<Wrong>) -> Wrong {
@@ -437,7 +451,7 @@ impl<E: Engine> Reconciler<E> {
 
 /// A poll asks the branch only: what happens to containers is told by the engine's own events.
 fn looks_at_containers(reason: &Reason) -> bool {
-    !matches!(reason, Reason::Poll | Reason::Webhook { .. })
+    *reason != Reason::Poll
 }
 
 /// The plan in a line.
