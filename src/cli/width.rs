@@ -17,6 +17,8 @@ pub(super) fn columns() -> usize {
 pub(super) fn table(columns: usize) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).enforce_styling();
+    // Coloured padding would hide the blanks at the ends of lines from whoever removes them.
+    table.style_text_only();
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
     table
