@@ -25,7 +25,7 @@ pub use sections::{
     Build, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
     Roll, Source, Stack, Webhook,
 };
-pub use text::{Cpus, Size};
+pub use text::Size;
 pub use warn::Warning;
 
 /// Names the file to read, where the command line does not.

@@ -118,3 +118,6 @@ async fn resume(record: &Record) -> Result<String, OrderError> {
     record.set_target(&Target::Branch).await?;
     Ok("following the branch again".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,8 +124,6 @@ const REJECTED: &[(&str, &str)] = &[
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),
-    ("build.memory", "\"lots\""),
-    ("build.cpus", "\"half\""),
     ("build.timeout", "\"15 minutes\""),
     ("build.min_free_disk", "\"10%\""),
     ("roll.health_timeout", "\"1s1m\""),

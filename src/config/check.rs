@@ -190,9 +190,6 @@ fn cron_line(text: &str) -> Result<(), (String, String)> {
 fn build(build: &Build, out: &mut Refusals) {
     let hint = "write 1 for one after the other";
     out.unless((1..=64).contains(&build.parallel), "build.parallel", "between 1 and 64 builds can run", hint);
-    let enough = build.memory.is_none_or(|size| size.0 >= 64 << 20);
-    let hint = "write at least \"64m\", or \"\" for no bound";
-    out.unless(enough, "build.memory", "no build gets by on so little", hint);
     positive(build.timeout, "build.timeout", out);
 }
 

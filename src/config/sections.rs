@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::secret::SecretFile;
-use super::text::{Cpus, Size, duration, or_empty};
+use super::text::{Size, duration, or_empty};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -142,10 +142,6 @@ pub enum EngineKind {
 #[serde(default, deny_unknown_fields)]
 pub struct Build {
     pub parallel: usize,
-    #[serde(with = "or_empty")]
-    pub memory: Option<Size>,
-    #[serde(with = "or_empty")]
-    pub cpus: Option<Cpus>,
     #[serde(with = "duration")]
     pub timeout: Duration,
     pub min_free_disk: Size,
@@ -153,13 +149,7 @@ pub struct Build {
 
 impl Default for Build {
     fn default() -> Self {
-        Self {
-            parallel: 2,
-            memory: None,
-            cpus: None,
-            timeout: Duration::from_secs(15 * 60),
-            min_free_disk: Size(1 << 30),
-        }
+        Self { parallel: 2, timeout: Duration::from_secs(15 * 60), min_free_disk: Size(1 << 30) }
     }
 }
 

@@ -11,13 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// Billionths of one core, as the engine counts them. Written `1.5`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cpus(pub i64);
-
 const SIZES: [(&str, u64); 5] = [("t", 1 << 40), ("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10), ("b", 1)];
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-const BILLION: f64 = 1e9;
 
 /// Splits what follows the leading digits off: `15m` is `(15, "m")`.
 fn number(text: &str) -> Option<(u64, &str)> {
@@ -56,13 +51,6 @@ fn parse_duration(text: &str) -> Option<Duration> {
     (smallest != u64::MAX).then(|| Duration::from_millis(total))
 }
 
-fn parse_cpus(text: &str) -> Option<i64> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let cores: f64 = if plain { text.parse().ok()? } else { return None };
-    // The engine refuses less than a hundredth of a core.
-    (0.01..=4096.0).contains(&cores).then(|| (cores * BILLION).round() as i64)
-}
-
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let unit = SIZES.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).filter(|_| self.0 > 0);
@@ -77,23 +65,6 @@ impl<'de> Deserialize<'de> for Size {
         parse_size(&text).map(Size).ok_or_else(|| {
             D::Error::custom(format!(
                 "`{text}` is not a size\nwrite a whole number and a unit, b, k, m, g or t: \"512m\", \"1g\""
-            ))
-        })
-    }
-}
-
-impl Serialize for Cpus {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(&(self.0 as f64 / BILLION))
-    }
-}
-
-impl<'de> Deserialize<'de> for Cpus {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        parse_cpus(&text).map(Cpus).ok_or_else(|| {
-            D::Error::custom(format!(
-                "`{text}` is not a number of processor cores\nwrite a number between 0.01 and 4096 as text: \"1.5\""
             ))
         })
     }
@@ -185,15 +156,6 @@ mod tests {
         }
         for text in ["", "10", "g", "1.5g", "-1g", "1 g", "1x", "99999999999t", "1kbb", "1bb"] {
             assert_eq!(parse_size(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn cpus_read_in_billionths() {
-        assert_eq!(parse_cpus("1.5"), Some(1_500_000_000));
-        assert_eq!(parse_cpus("2"), Some(2_000_000_000));
-        for text in ["", "0", ".", "1e3", "-1", "inf", "NaN", "two", "5000"] {
-            assert_eq!(parse_cpus(text), None, "{text}");
         }
     }
 

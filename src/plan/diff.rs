@@ -102,6 +102,8 @@ pub struct Given<'a> {
 
 /// The plan from what is to what should be.
 pub fn plan(given: &Given<'_>) -> Plan {
+    let (last, fresh) = (given.addresses.clone(), BTreeSet::new());
+    let mut addresses = Addresses { observed: given.observed, last, fresh };
     let mut plan = Plan {
         revision: given.desired.revision.clone(),
         builds: builds(given),
@@ -109,7 +111,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
         removals: removals(given),
         unchanged: Vec::new(),
         drift: Vec::new(),
-        addresses: given.addresses.clone(),
+        addresses: BTreeMap::new(),
     };
     for (name, service) in &given.desired.services {
         let seen: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == *name).collect();
@@ -122,10 +124,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
             Compared::Roll { reason, add, old } => {
                 let number = seen.iter().map(|instance| instance.number).max().unwrap_or(0);
                 let new = (1..=add)
-                    .map(|n| NewInstance {
-                        number: number + n,
-                        addresses: give_addresses(service, given.observed, &mut plan.addresses),
-                    })
+                    .map(|n| NewInstance { number: number + n, addresses: addresses.give(service) })
                     .collect();
                 plan.rolls.push(Roll {
                     service: name.clone(),
@@ -144,6 +143,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
         }
     }
     set_waves(&mut plan.rolls, given.desired);
+    plan.addresses = addresses.last;
     plan
 }
 
@@ -232,25 +232,30 @@ fn removals(given: &Given<'_>) -> Vec<Removal> {
         .collect()
 }
 
-fn give_addresses(
-    service: &Service,
-    observed: &Observed,
-    last: &mut BTreeMap<String, Ipv4Addr>,
-) -> BTreeMap<String, Ipv4Addr> {
-    let mut given = BTreeMap::new();
-    for used in &service.template.networks {
-        let Some(facts) = observed.networks.get(&used.network) else { continue };
-        if used.address.is_some() {
-            continue;
-        }
-        let endpoints = observed.instances.iter().filter_map(|i| i.endpoints.get(&used.network));
-        let taken: BTreeSet<Ipv4Addr> = endpoints.filter_map(|endpoint| endpoint.address).collect();
-        if let Some(address) = next_address(facts, last.get(&used.network).copied(), &taken) {
-            last.insert(used.network.clone(), address);
-            given.insert(used.network.clone(), address);
-        }
+/// Gives every new instance an address of its own on each network that is the agent's to address.
+struct Addresses<'a> {
+    observed: &'a Observed,
+    last: BTreeMap<String, Ipv4Addr>,
+    /// Given in this plan: in a small network the round may come back to them.
+    fresh: BTreeSet<(String, Ipv4Addr)>,
+}
+
+impl Addresses<'_> {
+    fn give(&mut self, service: &Service) -> BTreeMap<String, Ipv4Addr> {
+        let free = service.template.networks.iter().filter(|used| used.address.is_none());
+        free.filter_map(|used| Some((used.network.clone(), self.on(&used.network)?))).collect()
     }
-    given
+
+    fn on(&mut self, network: &str) -> Option<Ipv4Addr> {
+        let facts = self.observed.networks.get(network)?;
+        let endpoints = self.observed.instances.iter().filter_map(|i| i.endpoints.get(network));
+        let fresh = self.fresh.iter().filter(|(name, _)| name == network).map(|(_, address)| *address);
+        let taken = endpoints.filter_map(|endpoint| endpoint.address).chain(fresh).collect();
+        let address = next_address(facts, self.last.get(network).copied(), &taken)?;
+        self.last.insert(network.to_owned(), address);
+        self.fresh.insert((network.to_owned(), address));
+        Some(address)
+    }
 }
 
 /// A service starts after all it waits for; nginx starts last, when it has somebody to send requests to.
@@ -281,3 +286,6 @@ pub fn prune_guard(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> 
     let lost = plan.removals.len();
     (had > 0 && lost * 2 > had).then(|| format!("the stack lost {lost} of its {had} services"))
 }
+
+#[cfg(test)]
+mod tests;

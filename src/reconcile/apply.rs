@@ -9,6 +9,7 @@ use crate::build::{Builds, Job, build_all};
 use crate::engine::Engine;
 use crate::model::desired::Desired;
 use crate::model::instance::Observed;
+use crate::model::route::Route;
 use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 use crate::plan::{nginx, upstreams};
@@ -48,7 +49,7 @@ impl<E: Engine> Act<'_, E> {
 
     /// nginx reads the configuration that would go live, before any container is touched.
     async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
-        if self.desired.proxy().is_none() || self.plan.is_empty() {
+        if self.desired.proxy().is_none() {
             return Ok(());
         }
         let upstreams = upstreams::planned(self.desired, self.plan, observed);
@@ -98,14 +99,7 @@ impl<E: Engine> Act<'_, E> {
         let retired: BTreeSet<&str> = self.retired();
         let seen = self.world.engine.observe(&self.desired.stack).await?;
         let text = self.text(&upstreams::observed(self.desired, &seen, |id| retired.contains(id)))?;
-        let rolls: BTreeSet<&str> = self.plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
-        let probes: Vec<_> = self
-            .desired
-            .routes
-            .iter()
-            .filter(|route| rolls.contains(route.service.as_str()))
-            .cloned()
-            .collect();
+        let probes = self.changed_routes();
         if self.proxy_rolls() {
             // The file first: the new nginx starts with it.
             self.with_nginx(None, async |nginx: Nginx<'_, E>| {
@@ -129,6 +123,13 @@ impl<E: Engine> Act<'_, E> {
             self.journal.write(Entry::Note { text }).await?;
         }
         Ok(())
+    }
+
+    /// Routes that lead somewhere new: only these are asked, the others answer as before.
+    fn changed_routes(&self) -> Vec<Route> {
+        let rolled = |route: &Route| self.plan.rolls.iter().any(|roll| roll.service == route.service);
+        let known = |route: &Route| self.before.is_some_and(|before| before.routes.contains(route));
+        self.desired.routes.iter().filter(|route| rolled(route) || !known(route)).cloned().collect()
     }
 
     fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {

@@ -82,6 +82,11 @@ impl<E: Engine> Reconciler<E> {
                 self.deploy(&tip, reason).await?;
             }
             (Decision::Restore(hold), _) => {
+                if let Some(trouble) =
+                    self.stalled().filter(|_| !matches!(reason, Reason::Cli | Reason::Boot))
+                {
+                    return Err(trouble);
+                }
                 let release = self.record.release(hold.release).await?;
                 self.run_to(Kind::Rollback, &Goal::Release(&release, Purpose::Release), reason).await?;
             }
@@ -92,6 +97,13 @@ impl<E: Engine> Reconciler<E> {
             }
         }
         unreachable.map_or(Ok(()), Err)
+    }
+
+    /// What the last turn met, if only a person can mend it.
+    fn stalled(&self) -> Option<Trouble> {
+        let wrong = self.situation.borrow().wrong.clone()?;
+        (wrong.class == Class::Stalled)
+            .then_some(Trouble::Failure { class: wrong.class, failure: wrong.failure })
     }
 
     /// Asks the remote where the branch points.

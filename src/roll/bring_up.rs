@@ -116,7 +116,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             run: self.run,
             revision: self.desired.revision.clone(),
             addresses: new.addresses.clone(),
-            admitted: false,
+            admitted: named_from_the_start(service),
         };
         let name = identity.container_name(&service.template);
         let order = roll.order.to_string();
@@ -156,20 +156,28 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         if let Some(address) = new.addresses.values().next().copied().or(fixed) {
             return Ok(Some(address));
         }
-        let observed =
-            self.engine.observe(&self.desired.stack).await.map_err(Self::failed(&new_name(service)))?;
+        let observed = self
+            .engine
+            .observe(&self.desired.stack)
+            .await
+            .map_err(Self::failed(&service.template.service))?;
         let instance = observed.instances.into_iter().find(|instance| instance.id == *id);
         Ok(instance.and_then(|instance| instance.endpoints.values().find_map(|endpoint| endpoint.address)))
     }
 
     async fn admit(&self, service: &Service, id: &InstanceId) -> Result<(), RollError> {
+        if named_from_the_start(service) {
+            return Ok(());
+        }
         let admitted = self.engine.admit(id, &service.template.networks).await;
         admitted.map_err(Self::failed(&service.template.service))
     }
 }
 
-fn new_name(service: &Service) -> String {
-    service.template.service.clone()
+/// Giving an instance its names later takes its published ports down for a moment; and without networks there
+/// are no names to give.
+fn named_from_the_start(service: &Service) -> bool {
+    !service.template.ports.is_empty() || service.template.networks.is_empty()
 }
 
 /// The name an old instance bears while its successor has its own.

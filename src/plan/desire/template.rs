@@ -54,7 +54,7 @@ pub(super) fn template(
         command: service.command.clone().or_else(|| proxy.then(proxy_command)),
         entrypoint: service.entrypoint.clone(),
         environment: set_variables(service),
-        labels: service.labels.clone(),
+        labels: own_labels(service),
         ports: ports.into_iter().filter_map(Result::ok).collect(),
         exposed: exposed.collect(),
         mounts,
@@ -117,6 +117,12 @@ fn proxy_command() -> Vec<String> {
 fn set_variables(service: &Service) -> BTreeMap<String, String> {
     let variables = service.environment.iter();
     variables.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+}
+
+/// What the labels say to the agent is in routes and gates: a change of it needs no new container.
+fn own_labels(service: &Service) -> BTreeMap<String, String> {
+    let labels = service.labels.iter().filter(|(label, _)| !label.starts_with("agent."));
+    labels.map(|(label, value)| (label.clone(), value.clone())).collect()
 }
 
 /// Labels by which the agent and compose know their own must not be forged by a repository.

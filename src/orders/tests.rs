@@ -1,0 +1,142 @@
+//! Orders on a real store: what is written down, and what the record then says.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model::desired::Desired;
+use crate::model::run::{Entry, Failure, Kind, Outcome, RunId};
+use crate::record::{self, Denial, RecordError, Why};
+use crate::store::Store;
+use crate::trigger;
+
+struct World {
+    _folder: tempfile::TempDir,
+    record: Record,
+    wakes: Wakes,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let migrations = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let store = Store::open(&folder.path().join("agent.db"), &migrations).unwrap();
+        let wakes = Wakes::open(store.clone(), "shop").await.unwrap();
+        Self { _folder: folder, record: Record::new(store), wakes }
+    }
+
+    /// A release made live by a run.
+    async fn release(&self, digit: char) -> (RunId, ReleaseId) {
+        let desired = desired(digit);
+        let run = self.record.begin(Kind::Deploy, &desired.revision, "a change", "a test", 1).await.unwrap();
+        (run, self.record.succeed(run, &desired, "a change", 2).await.unwrap())
+    }
+
+    async fn obey(&self, order: Order) -> Result<String, OrderError> {
+        obey(&order, &self.record, &self.wakes, Some(revision('c')), 3).await
+    }
+}
+
+fn revision(digit: char) -> Revision {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+fn desired(digit: char) -> Desired {
+    Desired {
+        stack: "shop".into(),
+        revision: revision(digit),
+        services: BTreeMap::new(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+        routes: Vec::new(),
+        nginx: Default::default(),
+    }
+}
+
+const BACK: Order = Order::Rollback { release: None, hold: false };
+
+#[tokio::test]
+async fn a_rollback_pins_the_release_before_and_denies_the_revision_that_runs() {
+    let world = World::new().await;
+    let (_, first) = world.release('a').await;
+    world.release('b').await;
+    let said = world.obey(BACK).await.unwrap();
+    assert_eq!(
+        said,
+        "going back to release 1 (aaaaaaaaaa); bbbbbbbbbb stays out until the next new commit or `agent resume`"
+    );
+    let pin = Hold { release: first, hold: false, denied: Some(revision('b')), since: 3 };
+    assert_eq!(world.record.target().await.unwrap(), Target::Pinned(pin));
+    assert_eq!(world.record.denial(&revision('b')).await.unwrap().unwrap().why, Why::RolledBack);
+    assert!(world.wakes.pending().is_some());
+}
+
+#[tokio::test]
+async fn resume_follows_the_branch_and_forgives_what_was_rolled_back() {
+    let world = World::new().await;
+    assert!(matches!(world.obey(Order::Resume).await, Err(OrderError::NothingHeld)));
+    world.release('a').await;
+    world.release('b').await;
+    world.obey(BACK).await.unwrap();
+    world.obey(Order::Resume).await.unwrap();
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert_eq!(world.record.denial(&revision('b')).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn there_is_no_way_back_from_nothing_from_the_first_or_to_where_one_is() {
+    let world = World::new().await;
+    assert!(matches!(world.obey(BACK).await, Err(OrderError::NothingLive)));
+    let (_, first) = world.release('a').await;
+    assert!(matches!(world.obey(BACK).await, Err(OrderError::NoneBefore(id)) if id == first));
+    let here = Order::Rollback { release: Some(first), hold: false };
+    assert!(matches!(world.obey(here).await, Err(OrderError::AlreadyThere(_))));
+    let nowhere = Order::Rollback { release: Some(ReleaseId(9)), hold: false };
+    let refused = world.obey(nowhere).await;
+    assert!(matches!(refused, Err(OrderError::Record(RecordError::NoRelease(9)))));
+}
+
+#[tokio::test]
+async fn retry_allows_the_tip_that_failed() {
+    let world = World::new().await;
+    let why = Why::Stalled { failure: Failure::default() };
+    world.record.deny(Denial { revision: revision('c'), why, run: RunId(1), at: 1 }).await.unwrap();
+    assert_eq!(world.obey(Order::Retry).await.unwrap(), "trying cccccccccc again");
+    assert_eq!(world.record.denial(&revision('c')).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn down_stays_down_until_a_deploy_is_ordered() {
+    let world = World::new().await;
+    world.obey(Order::Down).await.unwrap();
+    assert_eq!(world.record.target().await.unwrap(), Target::Down);
+    world.obey(Order::Deploy { allow_prune: true }).await.unwrap();
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert!(world.record.take_prune_allowance().await.unwrap());
+    assert!(!world.record.take_prune_allowance().await.unwrap(), "the word counts once");
+}
+
+#[tokio::test]
+async fn an_illegal_entry_changes_nothing() {
+    let world = World::new().await;
+    let run = world.record.begin(Kind::Deploy, &revision('a'), "", "", 1).await.unwrap();
+    let refused = world.record.append(run, Entry::Switched, 2).await;
+    assert!(matches!(refused, Err(RecordError::Illegal(_))));
+    assert!(world.record.log(run, 0).await.unwrap().is_empty());
+    assert_eq!(world.record.unended().await.unwrap().len(), 1);
+    world.record.append(run, Entry::Ended { outcome: Outcome::Interrupted }, 3).await.unwrap();
+    assert!(world.record.unended().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_newest_the_current_and_the_pinned_release() {
+    let world = World::new().await;
+    for digit in ['a', 'b', 'c', 'd', 'e'] {
+        world.release(digit).await;
+    }
+    let (first, second) = (world.record.release(ReleaseId(1)).await.unwrap(), ReleaseId(2));
+    let run = world.record.begin(Kind::Rollback, &revision('a'), "", "", 4).await.unwrap();
+    world.record.restored(run, &first, 5).await.unwrap();
+    world.record.prune_releases(2, Some(second)).await.unwrap();
+    let left: Vec<i64> = world.record.releases().await.unwrap().iter().map(|release| release.id.0).collect();
+    assert_eq!(left, [5, 4, 2, 1]);
+}

@@ -1,0 +1,249 @@
+//! Plans held against a small model of the world.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::desired::Gate;
+use crate::model::instance::{Condition, Endpoint, NetworkFacts, NetworkUse, Template};
+use crate::model::run::RunId;
+
+const NETWORK: &str = "shop_default";
+
+fn service(name: &str, fingerprint: &str, replicas: u32) -> Service {
+    let mut template = Template { service: name.into(), ..Template::default() };
+    template.restart.policy = "unless-stopped".into();
+    template.image.name = format!("shop-{name}:{fingerprint}");
+    let aliases = vec![name.to_owned()];
+    template.networks = vec![NetworkUse { network: NETWORK.into(), aliases, ..NetworkUse::default() }];
+    Service {
+        template,
+        fingerprint: fingerprint.into(),
+        replicas,
+        order: Order::StartFirst,
+        order_reason: String::new(),
+        gate: Gate {
+            health: false,
+            probe: None,
+            settle: Duration::from_secs(1),
+            timeout: Duration::from_secs(9),
+        },
+        one_shot: false,
+        proxy: false,
+        after: Vec::new(),
+    }
+}
+
+fn desired(services: Vec<Service>) -> Desired {
+    Desired {
+        stack: "shop".into(),
+        revision: "a".repeat(40).parse().unwrap(),
+        services: services.into_iter().map(|s| (s.template.service.clone(), s)).collect(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+        routes: Vec::new(),
+        nginx: Default::default(),
+    }
+}
+
+fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instance {
+    let name = service.template.service.clone();
+    let endpoint = Endpoint { address, aliases: vec![name.clone()] };
+    let phase = if service.one_shot { Phase::Exited(0) } else { Phase::Running };
+    Instance {
+        id: InstanceId(format!("{name}-{number}-{}", service.fingerprint)),
+        name: format!("shop-{name}-{number}"),
+        service: name,
+        number,
+        fingerprint: service.fingerprint.clone(),
+        run: RunId(1),
+        revision: String::new(),
+        image_id: String::new(),
+        condition: Condition {
+            phase,
+            health: None,
+            restarts: 0,
+            out_of_memory: false,
+            error: String::new(),
+            pid: 1,
+        },
+        endpoints: [(NETWORK.to_owned(), endpoint)].into(),
+    }
+}
+
+fn world(instances: Vec<Instance>) -> Observed {
+    let network = NetworkFacts {
+        addressed: true,
+        subnet: Some("10.9.0.0/24".into()),
+        gateway: Some("10.9.0.1".parse().unwrap()),
+        ip_range: Some("10.9.0.128/25".into()),
+    };
+    Observed { instances, networks: [(NETWORK.to_owned(), network)].into(), volumes: Vec::new() }
+}
+
+fn planned(desired: &Desired, before: Option<&Desired>, observed: &Observed, purpose: Purpose) -> Plan {
+    let (missing, addresses) = (BTreeSet::new(), BTreeMap::new());
+    plan(&Given { desired, before, observed, purpose, missing_images: &missing, addresses: &addresses })
+}
+
+/// The world once the plan is carried out.
+fn applied(plan: &Plan, desired: &Desired, observed: &Observed) -> Observed {
+    let rolled = plan.rolls.iter().flat_map(|roll| &roll.old);
+    let gone: Vec<&InstanceId> =
+        rolled.chain(plan.removals.iter().flat_map(|removal| &removal.old)).map(|old| &old.id).collect();
+    let mut instances: Vec<Instance> =
+        observed.instances.iter().filter(|i| !gone.contains(&&i.id)).cloned().collect();
+    for roll in &plan.rolls {
+        let service = &desired.services[&roll.service];
+        let new =
+            roll.new.iter().map(|new| instance(service, new.number, new.addresses.get(NETWORK).copied()));
+        instances.extend(new);
+    }
+    world(instances)
+}
+
+#[test]
+fn a_plan_lists_what_is_unchanged() {
+    let desired = desired(vec![service("api", "f1", 1), service("web", "f1", 1)]);
+    let observed = world(desired.services.values().map(|s| instance(s, 1, None)).collect());
+    let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
+    assert!(plan.is_empty());
+    assert_eq!(plan.unchanged, ["api", "web"]);
+}
+
+#[test]
+fn only_the_changed_service_rolls_and_the_reason_names_what_changed() {
+    let before = desired(vec![service("api", "f1", 1), service("web", "f1", 1)]);
+    let observed = world(before.services.values().map(|s| instance(s, 4, None)).collect());
+    let mut web = service("web", "f2", 1);
+    web.template.environment.insert("COLOUR".into(), "blue".into());
+    let after = desired(vec![service("api", "f1", 1), web]);
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    assert_eq!(plan.unchanged, ["api"]);
+    assert_eq!(plan.rolls.len(), 1);
+    assert_eq!(plan.rolls[0].reason, "environment changed (COLOUR), image changed");
+    assert_eq!(plan.rolls[0].new[0].number, 5);
+    assert_eq!(plan.rolls[0].old[0].name, "shop-web-4");
+}
+
+#[test]
+fn an_instance_that_never_passed_its_gate_is_replaced() {
+    let desired = desired(vec![service("web", "f1", 1)]);
+    let mut left = instance(&desired.services["web"], 2, None);
+    left.endpoints.values_mut().for_each(|endpoint| endpoint.aliases.clear());
+    let plan = planned(&desired, Some(&desired), &world(vec![left]), Purpose::Release);
+    assert_eq!(plan.rolls[0].old.len(), 1);
+    assert_eq!(plan.rolls[0].new.len(), 1);
+}
+
+#[test]
+fn healing_brings_back_what_is_gone_and_leaves_what_a_person_stopped() {
+    let desired = desired(vec![service("api", "f1", 1), service("web", "f1", 2)]);
+    let mut stopped = instance(&desired.services["api"], 1, None);
+    stopped.condition.phase = Phase::Exited(137);
+    let observed = world(vec![stopped, instance(&desired.services["web"], 1, None)]);
+    let plan = planned(&desired, Some(&desired), &observed, Purpose::Heal);
+    assert_eq!(plan.drift, ["shop-api-1 was stopped by hand"]);
+    assert_eq!(plan.rolls.len(), 1);
+    assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].old.len()), (1, 0));
+    // The next release makes everything as it says.
+    let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
+    assert_eq!(plan.rolls.len(), 2);
+}
+
+#[test]
+fn a_service_starts_after_those_it_waits_for_and_nginx_last() {
+    let mut nginx = service("a-nginx", "f1", 1);
+    nginx.proxy = true;
+    let mut web = service("b-web", "f1", 1);
+    web.after = vec!["c-migrate".into()];
+    let migrate = Service { one_shot: true, ..service("c-migrate", "f1", 1) };
+    let desired = desired(vec![nginx, web, migrate]);
+    let plan = planned(&desired, None, &world(Vec::new()), Purpose::Release);
+    let order: Vec<&str> = plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
+    assert_eq!(order, ["c-migrate", "b-web", "a-nginx"]);
+}
+
+#[test]
+fn losing_more_than_half_of_the_services_needs_a_persons_word() {
+    let before = desired(vec![service("a", "f", 1), service("b", "f", 1), service("c", "f", 1)]);
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    for (left, refused) in [(2, false), (1, true), (0, true)] {
+        let names = ["a", "b"].iter().take(left).map(|name| service(name, "f", 1)).collect();
+        let after = desired(names);
+        let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+        assert_eq!(prune_guard(&plan, &after, Some(&before)).is_some(), refused, "{left} left");
+    }
+}
+
+#[test]
+fn equal_builds_are_listed_once() {
+    let mut desired = desired(vec![service("app", "f1", 1), service("migrate", "f1", 1)]);
+    for service in desired.services.values_mut() {
+        service.template.image.name = "shop-app:0123".into();
+    }
+    let (missing, addresses) = (BTreeSet::from(["shop-app:0123".to_owned()]), BTreeMap::new());
+    let observed = world(Vec::new());
+    let plan = plan(&Given {
+        desired: &desired,
+        before: None,
+        observed: &observed,
+        purpose: Purpose::Release,
+        missing_images: &missing,
+        addresses: &addresses,
+    });
+    let services = vec!["app".to_owned(), "migrate".to_owned()];
+    assert_eq!(plan.builds, [Build { tag: "shop-app:0123".into(), services }]);
+}
+
+fn some_service(name: &'static str) -> impl Strategy<Value = Option<Service>> {
+    let shape = ("[ab]", 0..3u32, any::<bool>());
+    proptest::option::of(shape.prop_map(move |(fingerprint, replicas, one_shot)| Service {
+        one_shot,
+        ..service(name, &fingerprint, if one_shot { 1 } else { replicas })
+    }))
+}
+
+fn some_stack() -> impl Strategy<Value = Desired> {
+    (some_service("api"), some_service("db"), some_service("web"), any::<bool>()).prop_map(
+        |(api, db, web, waits)| {
+            let mut stack = desired([api, db, web].into_iter().flatten().collect());
+            if waits && let Some(web) = stack.services.get_mut("web") {
+                web.after = vec!["api".into(), "db".into()];
+            }
+            stack
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_plan_applied_leaves_nothing_to_plan(first in some_stack(), second in some_stack()) {
+        let mut seen = world(Vec::new());
+        let mut before = None;
+        for stack in [&first, &second, &first] {
+            let plan = planned(stack, before, &seen, Purpose::Release);
+            seen = applied(&plan, stack, &seen);
+            let next = planned(stack, Some(stack), &seen, Purpose::Release);
+            prop_assert!(next.is_empty(), "{next:?}");
+            before = Some(stack);
+        }
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_plan_byte_for_byte(first in some_stack(), second in some_stack()) {
+        let seen = world(first.services.values().map(|s| instance(s, 1, None)).collect());
+        let text = |plan: Plan| serde_json::to_string(&plan).unwrap();
+        let one = text(planned(&second, Some(&first), &seen, Purpose::Release));
+        prop_assert_eq!(one, text(planned(&second, Some(&first), &seen, Purpose::Release)));
+    }
+
+    #[test]
+    fn no_two_instances_get_one_address(stack in some_stack()) {
+        let plan = planned(&stack, None, &world(Vec::new()), Purpose::Release);
+        let given: Vec<&Ipv4Addr> = plan.rolls.iter().flat_map(|r| &r.new).flat_map(|n| n.addresses.values()).collect();
+        let distinct: BTreeSet<&Ipv4Addr> = given.iter().copied().collect();
+        prop_assert_eq!(given.len(), distinct.len());
+    }
+}

@@ -1,0 +1,28 @@
+//! The daemon from end to end: a real repository behind smart HTTP, the real Docker Engine, a real nginx, and
+//! callers who ask twenty times a second while things happen.
+//!
+//! Each fact has a stack, ports and folders of its own. What a crashed run left is swept by the next.
+//! Needs the images `agenttest-base:1` and nginx's (`script/bootstrap --test` makes them).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "all of this is tests; the lints know only functions marked as such"
+)]
+
+#[path = "../common/git_repo.rs"]
+mod git_repo;
+#[path = "../common/git_server.rs"]
+mod git_server;
+
+mod client;
+mod daemon;
+mod docker;
+mod http;
+mod stack;
+mod told;
+mod world;
+
+mod bad_pushes;
+mod changes;

@@ -1,0 +1,56 @@
+//! The stack that is deployed: two apps of two megabytes behind nginx, made to build and start at once.
+
+use crate::git_repo::Repo;
+
+/// Where an app tells its version.
+pub(crate) const WEB: &str = "/web/version.txt";
+pub(crate) const API: &str = "/api/version.txt";
+pub(crate) const BOTH: &[&str] = &[WEB, API];
+
+pub(crate) const COMPOSE: &str = r#"
+x-app: &app
+  init: true
+  restart: unless-stopped
+  stop_grace_period: 2s
+services:
+  nginx:
+    image: nginx:1.26
+    restart: unless-stopped
+    stop_signal: SIGQUIT
+    stop_grace_period: 2s
+    ports: ["127.0.0.1:${PORT}:80"]
+    labels:
+      agent.nginx: "true"
+  web:
+    <<: *app
+    build: ./web
+    labels:
+      agent.route.port: "8000"
+      agent.route.path: /web/
+      agent.probe: /web/version.txt
+      agent.health_timeout: 3s
+  api:
+    <<: *app
+    build: ./api
+    labels:
+      agent.route.port: "8000"
+      agent.route.path: /api/
+      agent.probe: /api/version.txt
+      agent.health_timeout: 3s
+"#;
+
+/// Serves its build context under its own name.
+pub(crate) fn dockerfile(app: &str) -> String {
+    format!(
+        "FROM agenttest-base:1\nCOPY . /www/{app}/\nCMD [\"httpd\", \"-f\", \"-p\", \"8000\", \"-h\", \"/www\"]\n"
+    )
+}
+
+/// Writes both apps, in their first version, and the compose file into the working tree.
+pub(crate) fn write(repo: &Repo, compose: &str) {
+    repo.write("compose.yaml", compose);
+    for app in ["web", "api"] {
+        repo.write(&format!("{app}/Dockerfile"), dockerfile(app));
+        repo.write(&format!("{app}/version.txt"), format!("{app} 1\n"));
+    }
+}

@@ -1,0 +1,111 @@
+//! What the agent tells: its situation over its socket, its runs from the record, its answers to orders.
+
+use agent::app::control::Status;
+use agent::model::run::{Entry, Failure, Outcome};
+use agent::orders::Order;
+use agent::record::{Release, Run, Target};
+
+use crate::http::{self, Answer};
+use crate::world::World;
+
+impl World {
+    /// `None` while nobody listens.
+    pub(crate) fn try_status(&self) -> Option<Status> {
+        let answer = http::unix(&self.socket(), "GET", "/status", "").ok()?;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Some(serde_json::from_str(&answer.body).expect("a status"))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.try_status().expect("the agent answers")
+    }
+
+    /// Waits until the situation shows what is wrong.
+    pub(crate) fn wrong(&self, message: &str) -> Failure {
+        self.eventually(&format!("a message with `{message}`"), || {
+            let wrong = self.status().situation.wrong?;
+            wrong.failure.message.contains(message).then_some(wrong.failure)
+        })
+    }
+
+    /// Waits until nothing is wrong.
+    pub(crate) fn all_well(&self) {
+        self.eventually("nothing wrong", || self.status().situation.wrong.is_none().then_some(()));
+    }
+
+    pub(crate) fn order(&self, order: &Order) -> Answer {
+        let body = serde_json::to_string(order).expect("an order");
+        http::unix(&self.socket(), "POST", "/orders", &body).expect("the agent answers")
+    }
+
+    /// Gives an order that must be accepted, and waits until a turn that began after it has ended.
+    pub(crate) fn ordered(&self, order: &Order) {
+        let answer = self.order(order);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let accepted: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        let before = accepted["turns"].as_u64().expect("turns");
+        self.eventually("the turn after the order", || {
+            let status = self.status();
+            let idle = status.situation.doing == agent::reconcile::Doing::Idle;
+            (idle && !status.pending && status.situation.turns > before).then_some(())
+        });
+    }
+
+    pub(crate) fn look(&self) {
+        self.ordered(&Order::Deploy { allow_prune: false });
+    }
+
+    /// Newest first.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        self.record(async |record| record.runs(100).await.expect("runs"))
+    }
+
+    pub(crate) fn releases(&self) -> Vec<Release> {
+        self.record(async |record| record.releases().await.expect("releases"))
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        self.record(async |record| record.target().await.expect("target"))
+    }
+
+    pub(crate) fn applied(&self) -> Option<String> {
+        let applied = self.record(async |record| record.applied().await.expect("applied"));
+        applied.map(|revision| revision.to_string())
+    }
+
+    pub(crate) fn log(&self, run: &Run) -> Vec<Entry> {
+        let log = self.record(async |record| record.log(run.id, 0).await.expect("log"));
+        log.into_iter().map(|logged| logged.entry).collect()
+    }
+
+    /// The tags that a run built.
+    pub(crate) fn built(&self, run: &Run) -> Vec<String> {
+        let tag = |entry| if let Entry::Built { tag, .. } = entry { Some(tag) } else { None };
+        self.log(run).into_iter().filter_map(tag).collect()
+    }
+
+    /// The newest run to a revision, once it has ended.
+    pub(crate) fn ended(&self, revision: &str) -> Run {
+        self.eventually(&format!("the end of the run to {revision}"), || {
+            self.runs().into_iter().find(|run| run.revision == revision).filter(|run| run.outcome.is_some())
+        })
+    }
+
+    /// The run that made a revision live.
+    pub(crate) fn live(&self, revision: &str) -> Run {
+        let run = self.ended(revision);
+        let good = matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Unchanged));
+        assert!(good, "{run:#?}");
+        assert_eq!(self.applied().as_deref(), Some(revision));
+        run
+    }
+
+    /// Why the run to a revision failed.
+    pub(crate) fn failed(&self, revision: &str) -> Failure {
+        let run = self.ended(revision);
+        match run.outcome {
+            Some(Outcome::Failed { reason }) => reason,
+            other => panic!("the run ended with {other:?}"),
+        }
+    }
+}
