@@ -10,7 +10,9 @@ const WIDE: u16 = 120;
 
 /// The columns to fill: the terminal's, or 80 in a pipe.
 pub(super) fn columns() -> usize {
-    usize::from(Table::new().width().unwrap_or(NARROW).clamp(40, WIDE))
+    // Some terminals say 0 for what they do not know.
+    let told = Table::new().width().filter(|columns| *columns > 0);
+    usize::from(told.unwrap_or(NARROW).clamp(40, WIDE))
 }
 
 /// A table without lines, two blanks between columns, coloured (whoever writes it strips that where needed).
