@@ -25,7 +25,8 @@ pub use wakes::{Pending, Wakes, pending};
 /// The tables of this room, in order.
 pub const MIGRATIONS: &[Migration] = &[wakes::TABLE, deliveries::TABLE];
 
-/// Who woke the loop: for people and logs, never for decisions.
+/// Who woke the loop. What is to be reached never depends on it; how much is looked at, and how patiently a
+/// trouble is waited out, does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Reason {
@@ -38,6 +39,17 @@ pub enum Reason {
     Cli,
     Drift,
     Retry,
+}
+
+impl Reason {
+    /// Of several wakes before one turn the weightiest counts: a turn for it does what any other would.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Poll => 0,
+            Self::Webhook { .. } | Self::Drift | Self::Retry => 1,
+            Self::Boot | Self::Cli => 2,
+        }
+    }
 }
 
 impl fmt::Display for Reason {

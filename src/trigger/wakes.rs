@@ -1,8 +1,8 @@
 //! The pending flag of one stack: set by anyone, taken by the loop when a turn begins, and on disk in
 //! between, so that a restart knows of it.
 //!
-//! There is one flag, not a queue. Thirty wakes while a turn runs are one more turn; the newest names the
-//! reason.
+//! There is one flag, not a queue. Thirty wakes while a turn runs are one more turn; the weightiest names the
+//! reason, and of several the newest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -130,9 +130,18 @@ impl Wakes {
 
     fn publish(&self, wake: Pending) {
         self.latest.send_if_modified(|latest| {
-            let newest = latest.as_ref().is_none_or(|pending| pending.sequence < wake.sequence);
-            if newest {
+            let Some(pending) = latest else {
                 *latest = Some(wake);
+                return true;
+            };
+            let newest = pending.sequence < wake.sequence;
+            // A turn for the timer does less than one for a person: the person's must not become the timer's.
+            let (new, old) = (wake.reason.weight(), pending.reason.weight());
+            if new > old || (new == old && newest) {
+                pending.reason = wake.reason;
+            }
+            if newest {
+                (pending.sequence, pending.at) = (wake.sequence, wake.at);
             }
             newest
         });
@@ -223,7 +232,10 @@ mod tests {
         assert!(!pending_now(&wakes).await, "taken when the turn begins");
         futures_util::future::join_all((0..30).map(|_| wakes.wake(Reason::Poll))).await;
         wakes.wake(Reason::Cli).await.unwrap();
-        assert_eq!(wakes.next().await, Reason::Cli, "the newest names the reason");
+        let webhook = Reason::Webhook { delivery: "72d3162e".into() };
+        wakes.wake(webhook).await.unwrap();
+        wakes.wake(Reason::Poll).await.unwrap();
+        assert_eq!(wakes.next().await, Reason::Cli, "the weightiest names the reason");
         assert!(!pending_now(&wakes).await);
         assert_eq!(on_disk(&wakes.store).await, None);
     }

@@ -80,6 +80,7 @@ fn an_app_that_never_becomes_healthy_costs_nothing() {
 fn an_app_that_answers_its_probe_with_an_error_costs_nothing() {
     let world = World::live_at_once();
     let failure = refused(&world, |world| {
+        world.repo.write("web/version.txt", "web 2\n");
         world.push_compose("agent.probe: /web/version.txt", "agent.probe: /web/absent")
     });
     assert!(failure.message.contains("GET /web/absent on port 8000 answers 404"), "{failure:#?}");

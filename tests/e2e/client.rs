@@ -15,6 +15,7 @@ pub(crate) struct Client {
 }
 
 #[derive(Debug)]
+#[allow(dead_code, reason = "read by people when something went wrong")]
 pub(crate) struct Asked {
     pub(crate) path: &'static str,
     /// After the first one.

@@ -25,5 +25,13 @@ mod told;
 mod world;
 
 mod bad_pushes;
+mod burst;
 mod changes;
+mod crash;
+mod drift;
 mod engine_restart;
+mod inputs;
+mod orders;
+mod remote;
+mod rollback;
+mod shapes;

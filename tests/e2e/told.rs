@@ -3,7 +3,7 @@
 use agent::app::control::Status;
 use agent::model::run::{Entry, Failure, Outcome};
 use agent::orders::Order;
-use agent::record::{Release, Run, Target};
+use agent::record::{Run, Target};
 
 use crate::http::{self, Answer};
 use crate::world::World;
@@ -60,10 +60,6 @@ impl World {
         self.record(async |record| record.runs(100).await.expect("runs"))
     }
 
-    pub(crate) fn releases(&self) -> Vec<Release> {
-        self.record(async |record| record.releases().await.expect("releases"))
-    }
-
     pub(crate) fn target(&self) -> Target {
         self.record(async |record| record.target().await.expect("target"))
     }
@@ -107,5 +103,13 @@ impl World {
             Some(Outcome::Failed { reason }) => reason,
             other => panic!("the run ended with {other:?}"),
         }
+    }
+
+    /// The same, when attempts before it may have been cut off.
+    pub(crate) fn failed_at_last(&self, revision: &str) -> Failure {
+        self.eventually("an attempt that was seen through", || {
+            let run = self.runs().into_iter().find(|run| run.revision == revision)?;
+            if let Some(Outcome::Failed { reason }) = run.outcome { Some(reason) } else { None }
+        })
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) daemon: Option<Daemon>,
     /// Appended to the configuration.
     pub(crate) settings: String,
+    /// Where the agent fetches from.
+    url: String,
     hooks: u16,
     runtime: Runtime,
     folder: TempDir,
@@ -46,7 +48,8 @@ impl World {
         let folder = tempfile::tempdir().expect("folder");
         let repo = Repo::new(folder.path(), "shop");
         let git = HttpServer::start(folder.path());
-        repo.git(&["remote", "set-url", "origin", &git.url("shop")]);
+        let url = git.url("shop");
+        repo.git(&["remote", "set-url", "origin", &url]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self {
             name: docker::new_name(),
@@ -54,6 +57,7 @@ impl World {
             git: Some(git),
             port: free_port(),
             hooks: free_port(),
+            url,
             daemon: None,
             settings: "[poll]\nschedule = \"off\"\n".to_owned(),
             runtime,
@@ -125,8 +129,24 @@ impl World {
 
     /// The section on the source, with more keys.
     pub(crate) fn source(&self, more: &str) -> String {
-        let url = self.repo.git(&["remote", "get-url", "origin"]);
+        let url = &self.url;
         format!("[source]\nurl = \"{url}\"\nconnect_timeout = \"1s\"\nread_timeout = \"1s\"\n{more}\n")
+    }
+
+    /// From now on pushes reach the repository beside the server.
+    pub(crate) fn push_beside_the_server(&self) {
+        self.repo.git(&["remote", "set-url", "origin", self.repo.bare.to_str().expect("UTF-8")]);
+    }
+
+    /// The server is gone; its port is free.
+    pub(crate) fn stop_git(&mut self) -> u16 {
+        self.push_beside_the_server();
+        let server = self.git.take().expect("a server");
+        server.address.port()
+    }
+
+    pub(crate) fn start_git(&mut self, port: u16) {
+        self.git = Some(HttpServer::start_on(self.folder.path(), port));
     }
 
     /// The daemon ends as the kernel ends it.

@@ -1,0 +1,74 @@
+//! What a person may ask for beside a rollback.
+
+use agent::orders::Order;
+
+use crate::docker::{docker, try_docker};
+use crate::stack::{COMPOSE, WEB};
+use crate::world::World;
+
+const LOOK: Order = Order::Deploy { allow_prune: false };
+
+#[test]
+fn down_removes_containers_and_networks_and_keeps_volumes() {
+    let compose = COMPOSE.replace("build: ./web", "build: ./web\n    volumes: [\"data:/data\"]")
+        + "volumes: {data: {}}\n";
+    let world = World::live_with(&compose);
+    docker(&["exec", &world.container("web"), "sh", "-c", "echo kept > /data/file"]);
+    world.ordered(&Order::Down);
+    let filter = format!("label=agent.stack={}", world.name);
+    assert_eq!(docker(&["ps", "-aq", "--filter", &filter]), "");
+    assert_eq!(docker(&["network", "ls", "-q", "--filter", &filter]), "");
+    assert!(try_docker(&["volume", "inspect", &format!("{}_data", world.name)]).0);
+    world.ordered(&LOOK);
+    assert_eq!(world.says(WEB), "web 1");
+    assert_eq!(docker(&["exec", &world.container("web"), "cat", "/data/file"]), "kept");
+}
+
+#[test]
+fn what_failed_is_tried_again_on_a_persons_word_only() {
+    let compose = COMPOSE.replace("build: ./web", "build: ./web\n    volumes: [\"data:/data\"]")
+        + "volumes: {data: {}}\n";
+    let world = World::live_with(&compose);
+    let text = crate::stack::dockerfile("web")
+        .replace("[\"httpd\"", "[\"sh\", \"-c\", \"test -e /data/ready && exec httpd -f -p 8000 -h /www\"");
+    let text = text.split(", \"-f\"").next().unwrap().to_owned() + "]\n";
+    let revision = world.repo.change("web/Dockerfile", &text);
+    world.deliver(&revision);
+    world.failed(&revision);
+    assert_eq!(world.says(WEB), "web 1", "the old one is back");
+    docker(&["exec", &world.container("web"), "touch", "/data/ready"]);
+    world.look();
+    let tries = |world: &World| world.runs().into_iter().filter(|run| run.revision == revision).count();
+    assert_eq!(tries(&world), 1);
+    world.ordered(&Order::Retry);
+    assert_eq!(tries(&world), 2);
+    world.live(&revision);
+    world.all_well();
+}
+
+#[test]
+fn losing_most_services_needs_a_persons_word() {
+    let world = World::live_at_once();
+    let start = COMPOSE.find("  web:").unwrap();
+    let revision = world.repo.change("compose.yaml", &COMPOSE[..start]);
+    world.deliver(&revision);
+    let failure = world.failed(&revision);
+    assert!(failure.message.contains("lost 2 of its 3 services"), "{failure:#?}");
+    assert_eq!(world.says(WEB), "web 1");
+    world.ordered(&Order::Deploy { allow_prune: true });
+    world.live(&revision);
+    assert_eq!(world.running().into_keys().collect::<Vec<_>>(), ["nginx"]);
+}
+
+#[test]
+fn a_service_gone_from_the_repository_is_removed_last() {
+    let world = World::live_at_once();
+    let client = crate::client::Client::start(world.port, &[WEB]);
+    let start = COMPOSE.find("  api:").unwrap();
+    let revision = world.repo.change("compose.yaml", &COMPOSE[..start]);
+    world.deliver(&revision);
+    world.live(&revision);
+    assert_eq!(world.running().into_keys().collect::<Vec<_>>(), ["nginx", "web"]);
+    assert_eq!(world.get("/api/version.txt").status, 404);
+    client.all_good(&["web 1"]);
+}

@@ -1,0 +1,109 @@
+//! Trouble with the Git side: told in words to act on, the apps untouched, over by itself when its cause is.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+
+use agent::model::class::Class;
+
+use crate::stack::WEB;
+use crate::world::World;
+
+/// Something is wrong with the remote: the site does not notice.
+fn told(world: &World, message: &str) {
+    let before = world.running();
+    let client = world.client();
+    world.look();
+    let failure = world.wrong(message);
+    assert!(failure.hint.is_some(), "{failure:#?}");
+    assert_eq!(world.running(), before);
+    client.all_good(&["web 1", "api 1"]);
+}
+
+/// Nobody says a word, and the second version goes live.
+fn recovers(world: &World) {
+    let second = world.push_version("web", 2);
+    world.live(&second);
+    assert_eq!(world.says(WEB), "web 2");
+    world.all_well();
+}
+
+#[test]
+fn a_wrong_token_is_told_and_a_right_one_counts_at_once() {
+    let mut world = World::empty();
+    let token = world.path().join("token");
+    fs::write(&token, "right").unwrap();
+    world.settings += &world.source(&format!("token_file = \"{}\"", token.display()));
+    world.push_beside_the_server();
+    world.git.as_ref().unwrap().require_login("x-access-token", "right");
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    fs::write(&token, "wrong").unwrap();
+    told(&world, "token");
+    fs::write(&token, "right").unwrap();
+    recovers(&world);
+}
+
+#[test]
+fn a_remote_that_vanishes_is_waited_for() {
+    let mut world = World::live_at_once();
+    let port = world.stop_git();
+    told(&world, "connect");
+    let wrong = world.status().situation.wrong.unwrap();
+    assert_eq!(wrong.class, Class::Waiting);
+    assert!(wrong.again_at.is_some());
+    world.start_git(port);
+    recovers(&world);
+}
+
+#[test]
+fn a_server_that_stays_silent_is_cut_off() {
+    let mut world = World::live_at_once();
+    let port = world.stop_git();
+    // The kernel accepts in its place; nobody ever reads.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    told(&world, "");
+    drop(silent);
+    world.start_git(port);
+    recovers(&world);
+}
+
+#[test]
+fn a_deleted_branch_is_told_and_its_return_is_noticed() {
+    let world = World::live_at_once();
+    world.repo.git(&["push", "-q", "origin", ":main"]);
+    told(&world, "main");
+    recovers(&world);
+}
+
+#[test]
+fn a_rewritten_branch_is_followed() {
+    let world = World::live_at_once();
+    world.repo.write("web/version.txt", "web 2\n");
+    world.repo.git(&["commit", "-q", "-a", "--amend", "-m", "another first version"]);
+    let rewritten = world.repo.push("on top");
+    world.deliver(&rewritten);
+    world.live(&rewritten);
+    assert_eq!(world.says(WEB), "web 2");
+}
+
+#[test]
+fn a_rewritten_branch_is_refused_where_history_may_only_grow() {
+    let mut world = World::empty();
+    world.settings += &world.source("ff_only = true");
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    world.repo.write("web/version.txt", "web 2\n");
+    world.repo.git(&["commit", "-q", "-a", "--amend", "-m", "another first version"]);
+    world.repo.push("on top");
+    told(&world, "main");
+    assert_eq!(world.says(WEB), "web 1");
+    world.repo.git(&["reset", "-q", "--hard", &first]);
+    let second = world.push_version("web", 3);
+    world.deliver(&second);
+    world.live(&second);
+    assert_eq!(world.says(WEB), "web 3");
+}

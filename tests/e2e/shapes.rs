@@ -1,0 +1,142 @@
+//! Services that are not a plain app behind nginx.
+
+use agent::model::run::Entry;
+
+use crate::docker::docker;
+use crate::http;
+use crate::stack::{COMPOSE, WEB};
+use crate::world::World;
+
+/// A service that publishes a port of its own, which only one container can hold.
+fn with_a_published_port(world: &World) -> (String, u16) {
+    let port = world.port + 8;
+    let service = format!(
+        "  door:\n    <<: *app\n    build: ./door\n    ports: [\"127.0.0.1:{port}:8000\"]\n    \
+         labels:\n      agent.probe: /door/version.txt\n      agent.probe.port: \"8000\"\n"
+    );
+    world.repo.write("door/Dockerfile", crate::stack::dockerfile("door"));
+    world.repo.write("door/version.txt", "door 1\n");
+    (COMPOSE.to_owned() + &service, port)
+}
+
+#[test]
+fn a_service_with_a_published_port_is_replaced_and_comes_back_when_its_successor_fails() {
+    let mut world = World::empty();
+    let (compose, port) = with_a_published_port(&world);
+    crate::stack::write(&world.repo, &compose);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let says = || http::get(port, "/door/version.txt").map(|answer| answer.body.trim().to_owned());
+    assert_eq!(says().unwrap(), "door 1");
+
+    let second = world.push_version("door", 2);
+    world.deliver(&second);
+    world.live(&second);
+    assert_eq!(says().unwrap(), "door 2");
+
+    let kept = world.container("door");
+    let client = world.client();
+    let bad = world.repo.change("door/Dockerfile", "FROM agenttest-base:1\nCMD [\"false\"]\n");
+    world.deliver(&bad);
+    assert_eq!(world.failed(&bad).service.as_deref(), Some("door"));
+    assert_eq!(says().unwrap(), "door 2");
+    assert_eq!(world.container("door"), kept);
+    client.all_good(&["web 1", "api 1"]);
+}
+
+/// `web` waits for `prepare` to end well.
+fn with_a_one_shot() -> String {
+    let after = "build: ./web\n    depends_on: {prepare: {condition: service_completed_successfully}}";
+    COMPOSE.replace("build: ./web", after)
+        + "  prepare:\n    image: agenttest-base:1\n    restart: \"no\"\n    command: [\"sh\", \"-c\", \"echo preparing 1\"]\n"
+}
+
+#[test]
+fn a_one_shot_ends_before_who_waits_for_it_begins() {
+    let world = World::live_with(&with_a_one_shot());
+    let log = world.log(&world.runs()[0]);
+    let prepared =
+        log.iter().position(|e| matches!(e, Entry::Passed { service, .. } if service == "prepare"));
+    let begun = log.iter().position(|e| matches!(e, Entry::BringingUp { service, .. } if service == "web"));
+    assert!(prepared.is_some() && prepared < begun, "{log:#?}");
+
+    // It has ended, which is as it should be: nothing is healed and nothing rolls.
+    let before = world.running();
+    let second = world.push_version("api", 2);
+    world.deliver(&second);
+    let run = world.live(&second);
+    let touched = world.log(&run).into_iter().filter(|e| matches!(e, Entry::BringingUp { .. })).count();
+    assert_eq!(touched, 1);
+    assert_eq!(world.running()["web"], before["web"]);
+}
+
+#[test]
+fn a_one_shot_that_fails_rolls_nothing() {
+    let world = World::live_with(&with_a_one_shot());
+    let before = world.running();
+    let client = world.client();
+    world.repo.write("web/version.txt", "web 2\n");
+    let bad = world.push_compose("echo preparing 1", "echo cannot prepare; exit 5");
+    world.deliver(&bad);
+    let failure = world.failed(&bad);
+    assert_eq!(
+        (failure.service.as_deref(), failure.message.as_str()),
+        (Some("prepare"), "it exited with code 5")
+    );
+    assert!(failure.log.contains("cannot prepare"));
+    client.all_good(&["web 1", "api 1"]);
+    assert_eq!(world.running(), before);
+}
+
+#[test]
+fn several_replicas_roll_together_and_their_number_can_change() {
+    let compose = COMPOSE.replace("build: ./web", "build: ./web\n    deploy: {replicas: 2}");
+    let world = World::live_with(&compose);
+    let before = world.running();
+    assert_eq!(before["web"].len(), 2);
+    let client = world.client();
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    let rolled = world.running();
+    assert_eq!(rolled["web"].len(), 2);
+    assert!(rolled["web"].iter().all(|id| !before["web"].contains(id)));
+
+    for replicas in [3, 1] {
+        let from = if replicas == 3 { 2 } else { 3 };
+        let revision = world.push_compose(&format!("replicas: {from}"), &format!("replicas: {replicas}"));
+        world.deliver(&revision);
+        world.live(&revision);
+        let now = world.running();
+        assert_eq!(now["web"].len(), replicas);
+        assert_eq!(now["web"].iter().filter(|id| rolled["web"].contains(id)).count(), replicas.min(2));
+    }
+    client.all_good(&["web 1", "web 2", "api 1"]);
+}
+
+#[test]
+fn a_request_in_flight_ends_on_the_instance_it_began_on() {
+    let compose = COMPOSE;
+    let mut world = World::empty();
+    crate::stack::write(&world.repo, compose);
+    let slow = "#!/bin/sh\nsleep 2\nprintf 'Content-Type: text/plain\\r\\n\\r\\nslow 1'\n";
+    world.repo.write("web/slow", slow);
+    let dockerfile = "FROM agenttest-base:1\nCOPY . /www/web/\nRUN mkdir /www/cgi-bin && cp /www/web/slow /www/cgi-bin/ && chmod +x /www/cgi-bin/slow\n\
+        CMD [\"httpd\", \"-f\", \"-p\", \"8000\", \"-h\", \"/www\"]\n";
+    world.repo.write("web/Dockerfile", dockerfile);
+    world.repo.write("compose.yaml", compose.replace("agent.probe: /web/version.txt", "agent.probe: /web/version.txt\n      agent.route.slow.path: /cgi-bin/\n      agent.route.slow.port: \"8000\""));
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let second = world.push_version("web", 2);
+    let port = world.port;
+    let asking = std::thread::spawn(move || http::get(port, "/cgi-bin/slow"));
+    world.deliver(&second);
+    world.eventually("the new version", || (world.says(WEB) == "web 2").then_some(()));
+    assert!(!asking.is_finished(), "the request ended before the switch: nothing is shown");
+    let answer = asking.join().unwrap().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "slow 1"));
+    world.live(&second);
+    docker(&["logs", &world.container("web")]);
+}
