@@ -25,6 +25,9 @@ use super::trouble::Trouble;
 
 /// Looks for something newer while a run works, at most this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
+const QUIET: Duration = Duration::from_millis(250);
+const BURST: Duration = Duration::from_secs(3);
 const ADDRESSES: &str = "addresses";
 
 /// What one run is to reach.
@@ -57,8 +60,20 @@ impl<E: Engine> Reconciler<E> {
         let again = matches!(result, Err(Trouble::Newer));
         self.settle(result).await;
         if again {
-            // Already woken: the next turn begins at once.
             tracing::info!("something newer is to be reached");
+            self.until_quiet().await;
+        }
+    }
+
+    /// Lets a burst of pushes pass, so that each of them does not begin a run only to be overtaken by the next.
+    async fn until_quiet(&self) {
+        let deadline = tokio::time::Instant::now() + BURST;
+        while tokio::time::Instant::now() < deadline {
+            let seen = self.wakes.pending();
+            tokio::time::sleep(QUIET).await;
+            if self.wakes.pending() == seen {
+                return;
+            }
         }
     }
 
