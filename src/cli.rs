@@ -103,3 +103,6 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     }
     if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,12 +92,15 @@ async fn roll_back(
         Some(id) => record.release(id).await?,
         None => before(record, &current).await?,
     };
-    let denied = record.applied().await?.or(Some(current.revision.clone()));
+    let running = record.applied().await?.unwrap_or(current.revision);
+    // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
+    let denied = Some(running).filter(|running| *running != to.revision);
     let pin = Hold { release: to.id, hold, denied: denied.clone(), since: now };
     record.pin(pin, current.run).await?;
     let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
-    let denied = denied.as_ref().map_or("", Revision::short);
-    Ok(format!("going back to release {} ({}); {denied} stays out until {until}", to.id, to.revision.short()))
+    let back = format!("going back to release {} ({})", to.id, to.revision.short());
+    Ok(denied
+        .map_or_else(|| back.clone(), |denied| format!("{back}; {} stays out until {until}", denied.short())))
 }
 
 async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {

@@ -13,6 +13,7 @@ mod objects;
 mod prune;
 mod recover;
 mod render;
+mod run;
 mod situation;
 mod trouble;
 mod turn;

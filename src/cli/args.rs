@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::model::run::{ReleaseId, RunId};
 
+const EVERYWHERE: &str = "For every command";
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do
@@ -24,11 +25,11 @@ Exit codes:
 #[command(name = "agent", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
     /// The configuration file [default: AGENT_CONFIG, else /etc/agent/agent.toml, else ./agent.toml]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
     pub(super) config: Option<PathBuf>,
 
     /// Write one JSON object instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
 
     #[command(subcommand)]

@@ -55,6 +55,12 @@ mod tests {
             finding("remote", Level::Wrong, "cannot reach https://example.com", Some("try again")),
         ];
         let plain = anstream::adapter::strip_str(&text(&findings)).to_string();
-        insta::assert_snapshot!(plain, @"");
+        insta::assert_snapshot!(plain, @r"
+        ✓ engine      Docker 20.10.24 (API 1.41)
+        ! source.url  whoever is on the way can read it
+                      mend: use https://
+        ✗ remote      cannot reach https://example.com
+                      mend: try again
+        ");
     }
 }

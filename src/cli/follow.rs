@@ -38,6 +38,7 @@ pub(super) async fn follow(
     out: &Out,
 ) -> Result<Rest, CliError> {
     let mut progress = Progress::new(out, after);
+    progress.step(&accepted.said);
     tokio::select! {
         rest = watch(agent, record, accepted, &mut progress) => rest,
         never = agent.drive() => match never {},

@@ -11,8 +11,8 @@ use super::time::{Clock, took};
 use super::width::{columns, cut, rendered, short, table};
 use crate::app;
 use crate::config::Config;
-use crate::model::run::Outcome;
-use crate::record::Run;
+use crate::model::run::{Kind, Outcome};
+use crate::record::{Release, Run};
 use crate::store;
 
 const SUBJECT: &str = "SUBJECT";
@@ -22,24 +22,28 @@ const HEADER: [&str; 7] = ["RUN", "WHEN", "KIND", "REVISION", SUBJECT, OUTCOME, 
 #[derive(Serialize)]
 struct Runs {
     runs: Vec<Run>,
+    /// Those that are kept, newest first: what `agent rollback` can go back to.
+    releases: Vec<Release>,
 }
 
 pub(super) async fn history(config: &Config, asked: &args::History, out: &Out) -> Result<Code, CliError> {
-    let runs = match app::lookup(config) {
-        Ok(record) => record.runs(asked.lines).await?,
+    let (runs, releases) = match app::lookup(config) {
+        Ok(record) => (record.runs(asked.lines).await?, record.releases().await?),
         // Nothing has happened yet.
-        Err(store::Error::Missing { .. }) => Vec::new(),
+        Err(store::Error::Missing { .. }) => (Vec::new(), Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    out.answer(&Runs { runs }, |answer| text(&answer.runs, &Clock::local(), columns()))?;
+    out.answer(&Runs { runs, releases }, |answer| {
+        text(&answer.runs, &answer.releases, &Clock::local(), columns())
+    })?;
     Ok(Code::Good)
 }
 
-pub(super) fn text(runs: &[Run], clock: &Clock, columns: usize) -> String {
+pub(super) fn text(runs: &[Run], releases: &[Release], clock: &Clock, columns: usize) -> String {
     if runs.is_empty() {
         return "no run yet".to_owned();
     }
-    let rows: Vec<[String; 7]> = runs.iter().map(|run| row(run, clock)).collect();
+    let rows: Vec<[String; 7]> = runs.iter().map(|run| row(run, releases, clock)).collect();
     let room = columns.saturating_sub(taken(&rows)).max(SUBJECT.len());
     let mut table = table(columns);
     // A line is a run: nothing may wrap.
@@ -65,16 +69,30 @@ pub(super) fn text(runs: &[Run], clock: &Clock, columns: usize) -> String {
     told.join("\n")
 }
 
-fn row(run: &Run, clock: &Clock) -> [String; 7] {
+fn row(run: &Run, releases: &[Release], clock: &Clock) -> [String; 7] {
     [
         run.id.to_string(),
         clock.at(run.started_at),
         run.kind.to_string(),
         short(&run.revision).to_owned(),
         run.subject.clone(),
-        run.outcome.as_ref().map_or("in progress", Outcome::word).to_owned(),
+        outcome(run, releases),
         run.ended_at.map(|end| took(end - run.started_at)).unwrap_or_default(),
     ]
+}
+
+/// What came of it; of what is kept, the release by its number.
+fn outcome(run: &Run, releases: &[Release]) -> String {
+    let Some(outcome) = &run.outcome else { return "in progress".to_owned() };
+    let made = match run.kind {
+        Kind::Deploy => releases.iter().find(|release| release.run == run.id),
+        Kind::Rollback => releases.iter().find(|release| release.revision.as_str() == run.revision),
+        Kind::Heal => None,
+    };
+    match (outcome, made) {
+        (Outcome::Succeeded, Some(release)) => format!("release {}", release.id),
+        _ => outcome.word().to_owned(),
+    }
 }
 
 /// What all columns but the subject's take, with the gap after each.

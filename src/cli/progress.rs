@@ -78,7 +78,8 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    fn step(&self, text: &str) {
+    /// What is being done now.
+    pub(super) fn step(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
             bar.reset_elapsed();

@@ -128,7 +128,7 @@ pub(super) fn content_text(content: &Content, clock: &Clock, columns: usize) -> 
             Cell::new(&service.name),
             Cell::new(&service.image),
             Cell::new(service.order),
-            Cell::new(service.routes.join(" ")),
+            Cell::new(service.routes.join("\n")),
         ]);
     }
     [

@@ -29,6 +29,13 @@ impl Clock {
         then.format(form).to_string()
     }
 
+    /// `14:02` today, else the date alone.
+    pub(super) fn roughly(&self, millis: i64) -> String {
+        let (then, now) = ((self.wall)(millis), (self.wall)(self.now));
+        let form = if then.date() == now.date() { "%H:%M" } else { "%-d %b" };
+        then.format(form).to_string()
+    }
+
     /// `14:02:07`.
     pub(super) fn second(&self, millis: i64) -> String {
         (self.wall)(millis).format("%H:%M:%S").to_string()
@@ -86,6 +93,8 @@ mod tests {
         assert_eq!(at("2026-11-22T14:02:07Z"), "14:02");
         assert_eq!(at("2026-11-05T14:02:07Z"), "5 Nov 14:02");
         assert_eq!(at("2025-11-05T14:02:07Z"), "5 Nov 2025 14:02");
+        assert_eq!(clock.roughly(millis("2026-11-22T14:02:07Z")), "14:02");
+        assert_eq!(clock.roughly(millis("2025-11-05T14:02:07Z")), "5 Nov");
         assert_eq!(clock.second(millis("2026-11-22T14:02:07Z")), "14:02:07");
     }
 

@@ -122,3 +122,101 @@ pub(super) fn text(verdict: &Verdict) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::class::Class;
+    use crate::model::run::{ReleaseId, RunId, Status};
+    use crate::reconcile::Wrong;
+    use crate::record::Hold;
+
+    fn failure(message: &str) -> Failure {
+        Failure { service: Some("web".into()), message: message.into(), ..Failure::default() }
+    }
+
+    fn wrong(class: Class) -> Option<Wrong> {
+        Some(Wrong { class, failure: failure("it broke"), since: 0, again_at: None })
+    }
+
+    fn rest(outcome: Option<Outcome>, wrong: Option<Wrong>) -> Rest {
+        let run = outcome.map(|outcome| Run {
+            id: RunId(7),
+            kind: Kind::Deploy,
+            revision: "a".repeat(40),
+            subject: "Sell".into(),
+            reason: "a person asked".into(),
+            started_at: 1_000,
+            ended_at: Some(9_000),
+            status: Status::Ended,
+            outcome: Some(outcome),
+        });
+        Rest { run, switched_at: Some(3_500), wrong, tip: Some("b".repeat(40)) }
+    }
+
+    fn known(target: Target, why: Option<Why>) -> Known {
+        let revision = "b".repeat(40).parse().unwrap();
+        let denial = why.map(|why| Denial { revision, why, run: RunId(7), at: 0 });
+        Known { target, current: None, denial }
+    }
+
+    fn told(rest: Rest, known: Known) -> (End, Code, String) {
+        let verdict = verdict(rest, known);
+        (verdict.result, verdict.code, verdict.said)
+    }
+
+    #[test]
+    fn a_run_that_succeeded_was_live_when_requests_were_switched() {
+        let (result, code, said) = told(rest(Some(Outcome::Succeeded), None), known(Target::Branch, None));
+        assert_eq!((result, code), (End::Live, Code::Good));
+        assert_eq!(said, "live in 2.5 s: aaaaaaaaaa \"Sell\"");
+        let also =
+            verdict(rest(Some(Outcome::Succeeded), wrong(Class::Waiting)), known(Target::Branch, None));
+        assert_eq!(also.code, Code::Good);
+        assert!(text(&also).contains("web: it broke"), "what is wrong besides is not hidden");
+    }
+
+    #[test]
+    fn what_failed_says_so_to_the_shell_too() {
+        let failed = || Some(Outcome::Failed { reason: failure("it exited") });
+        let branch = || known(Target::Branch, None);
+        let stalled = told(rest(failed(), wrong(Class::Stalled)), branch());
+        assert_eq!(stalled, (End::Failed, Code::Failed, "web: it exited".into()));
+        assert_eq!(told(rest(failed(), wrong(Class::Waiting)), branch()).1, Code::Unreachable);
+        assert_eq!(told(rest(None, wrong(Class::Waiting)), branch()).1, Code::Unreachable);
+        assert_eq!(told(rest(Some(Outcome::Interrupted), None), branch()).1, Code::Failed);
+    }
+
+    #[test]
+    fn a_tip_that_stays_out_is_no_success() {
+        for why in [Why::Stalled { failure: failure("it exited") }, Why::RolledBack] {
+            let verdict = verdict(rest(None, None), known(Target::Branch, Some(why)));
+            assert_eq!((verdict.result, verdict.code), (End::Failed, Code::Failed));
+            assert!(text(&verdict).contains("agent retry"), "{}", verdict.said);
+        }
+    }
+
+    #[test]
+    fn nothing_to_do_says_why() {
+        let hold = Hold { release: ReleaseId(3), hold: true, denied: None, since: 0 };
+        let nothing = |outcome, target| told(rest(outcome, None), known(target, None));
+        let said = [
+            nothing(None, Target::Branch),
+            nothing(None, Target::Pinned(hold)),
+            nothing(Some(Outcome::Unchanged), Target::Branch),
+            nothing(Some(Outcome::Superseded { by: "c".repeat(40) }), Target::Branch),
+            nothing(None, Target::Down),
+        ];
+        assert!(said.iter().all(|(_, code, _)| *code == Code::Good));
+        assert_eq!(
+            said.map(|(_, _, said)| said),
+            [
+                "nothing to do: bbbbbbbbbb is live",
+                "nothing to do: release 3 is held until `agent resume`",
+                "aaaaaaaaaa asks for nothing that does not already run",
+                "something newer came in between: cccccccccc",
+                "the stack is down; its volumes are kept",
+            ]
+        );
+    }
+}

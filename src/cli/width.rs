@@ -10,13 +10,17 @@ const WIDE: u16 = 120;
 
 /// The columns to fill: the terminal's, or 80 in a pipe.
 pub(super) fn columns() -> usize {
-    usize::from(Table::new().width().unwrap_or(NARROW).clamp(40, WIDE))
+    // Some terminals say 0 for what they do not know.
+    let told = Table::new().width().filter(|columns| *columns > 0);
+    usize::from(told.unwrap_or(NARROW).clamp(40, WIDE))
 }
 
 /// A table without lines, two blanks between columns, coloured (whoever writes it strips that where needed).
 pub(super) fn table(columns: usize) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).enforce_styling();
+    // Coloured padding would hide the blanks at the ends of lines from whoever removes them.
+    table.style_text_only();
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
     table

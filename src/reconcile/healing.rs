@@ -14,8 +14,8 @@ use crate::trigger::Reason;
 
 use super::Reconciler;
 use super::journal::now;
+use super::run::Goal;
 use super::trouble::Trouble;
-use super::turn::Goal;
 
 const MOST: usize = 5;
 const WITHIN: i64 = 5 * 60 * 1000;

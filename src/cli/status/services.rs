@@ -17,7 +17,7 @@ pub(super) struct ServiceState {
     /// The container's name; `None` when there is none, or the engine does not answer.
     pub(super) instance: Option<String>,
     pub(super) level: Level,
-    /// `healthy`, `restarting, 5 times`, `exited with 1`, `missing`, …
+    /// `healthy`, `restarting (5)`, `exited with 1`, `missing`, …
     pub(super) state: String,
     /// When the run began that made it (milliseconds since the Unix epoch).
     pub(super) since: Option<i64>,
@@ -86,8 +86,9 @@ fn began(run: RunId, runs: &[Run]) -> Option<i64> {
 fn state(condition: &Condition, one_shot: bool) -> (Level, String) {
     let restarts = match condition.restarts {
         0 => String::new(),
-        1 => ", restarted once".to_owned(),
-        many => format!(", restarted {many} times"),
+        many if condition.phase == Phase::Restarting => format!(" ({many})"),
+        1 => ", 1 restart".to_owned(),
+        many => format!(", {many} restarts"),
     };
     let (level, state) = match (condition.phase, condition.health) {
         (Phase::Running, Some(Health::Unhealthy)) => (Level::Bad, "unhealthy".to_owned()),

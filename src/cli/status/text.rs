@@ -133,8 +133,8 @@ fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String 
             Cell::new(&service.service),
             Cell::new(service.instance.as_deref().unwrap_or("-")),
             state,
-            Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.at(since))),
-            Cell::new(service.routes.join(" ")),
+            Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.roughly(since))),
+            Cell::new(service.routes.join("\n")),
         ]);
     }
     rendered(table)

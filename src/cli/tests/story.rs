@@ -1,0 +1,238 @@
+//! A small shop's days: two releases, a superseded push, a failed one, a rollback.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::config::Config;
+use crate::model::Revision;
+use crate::model::desired::{Desired, Gate, Order, Service};
+use crate::model::instance::{Condition, Health, ImageRef, Instance, InstanceId, Observed, Phase, Template};
+use crate::model::place::Place;
+use crate::model::route::Route;
+use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
+use crate::plan::diff::{Build, NewInstance, OldInstance, Plan, Removal, Roll};
+use crate::record::{self, Denial, Hold, Record, Why};
+use crate::store::Store;
+use crate::trigger;
+
+/// 2026-11-22 14:02:00 UTC, in milliseconds.
+pub(super) const AT: i64 = 1_795_356_120_000;
+
+pub(super) struct Story {
+    pub(super) config: Config,
+    pub(super) record: Record,
+    pub(super) store: Store,
+    _folder: TempDir,
+}
+
+impl Story {
+    /// The agent has never run.
+    pub(super) fn nothing() -> Self {
+        let mut story = Self::begun();
+        story.config.state = story.config.state.join("never");
+        story
+    }
+
+    fn begun() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { state: folder.path().to_owned(), ..Config::default() };
+        config.stack.name = "shop".into();
+        let tables = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let store = Store::open(&folder.path().join("agent.db"), &tables).unwrap();
+        Self { config, record: Record::new(store.clone()), store, _folder: folder }
+    }
+
+    /// Two releases.
+    pub(super) async fn live() -> Self {
+        let story = Self::begun();
+        let days_ago = AT - 12 * 86_400_000;
+        story.succeed('a', "Sell things", "the agent started", days_ago).await;
+        story.succeed('b', "Fix the cart when it is empty and somebody pays", "webhook 72d3162e", AT).await;
+        story
+    }
+
+    /// Then a push that was overtaken, and one whose app exits.
+    pub(super) async fn failed() -> Self {
+        let story = Self::live().await;
+        let at = AT + 3_600_000;
+        let run = story.begin(Kind::Deploy, 'c', "Try a faster checkout", "the timer", at).await;
+        let by = revision('d').to_string();
+        story.write(run, at + 400, Entry::Ended { outcome: Outcome::Superseded { by } }).await;
+        let at = at + 1_000;
+        let run = story.begin(Kind::Deploy, 'd', "Sell more", "webhook 8a1f", at).await;
+        story.record.keep_intent(run, &plan('d'), &desired('d')).await.unwrap();
+        story.write(run, at + 200, Entry::Planned { summary: "1 to build; flask-soft".into() }).await;
+        story.write(run, at + 300, Entry::Building { tag: "shop-flask-soft:4f5e".into() }).await;
+        story.write(run, at + 4300, Entry::Built { tag: "shop-flask-soft:4f5e".into(), millis: 4000 }).await;
+        story.write(run, at + 4400, bringing_up()).await;
+        let reason = "it exited with code 1".to_owned();
+        story.write(run, at + 5400, Entry::Reverting { reason }).await;
+        let outcome = Outcome::Failed { reason: failure() };
+        story.write(run, at + 5500, Entry::Ended { outcome }).await;
+        let why = Why::Stalled { failure: failure() };
+        story.record.deny(Denial { revision: revision('d'), why, run, at: at + 5500 }).await.unwrap();
+        story
+    }
+
+    /// Then a person who goes back.
+    pub(super) async fn rolled_back() -> Self {
+        let story = Self::failed().await;
+        let at = AT + 4_000_000;
+        let first = story.record.release(ReleaseId(1)).await.unwrap();
+        let denied = Some(revision('b'));
+        let hold = Hold { release: first.id, hold: false, denied, since: at };
+        story.record.pin(hold, RunId(2)).await.unwrap();
+        let run = story.begin(Kind::Rollback, 'a', "Sell things", "a person asked", at).await;
+        story.record.restored(run, &first, at + 900).await.unwrap();
+        story
+    }
+
+    pub(super) async fn heal(&self) {
+        let at = AT + 5_000_000;
+        let run =
+            self.begin(Kind::Heal, 'b', "Fix the cart", "the machine differs from the release", at).await;
+        self.write(run, at + 100, Entry::Ended { outcome: Outcome::Succeeded }).await;
+    }
+
+    pub(super) async fn begin_bringing_up(&self) {
+        let at = AT + 2 * 3_600_000 - 12_000;
+        let run = self.begin(Kind::Deploy, 'e', "Sell even more", "webhook 9c", at).await;
+        self.write(run, at, Entry::Planned { summary: "0 to build; flask-soft".into() }).await;
+        self.write(run, at, bringing_up()).await;
+    }
+
+    async fn succeed(&self, digit: char, subject: &str, reason: &str, at: i64) {
+        let run = self.begin(Kind::Deploy, digit, subject, reason, at - 8_400).await;
+        self.record.succeed(run, &desired(digit), subject, at).await.unwrap();
+    }
+
+    async fn begin(&self, kind: Kind, digit: char, subject: &str, reason: &str, at: i64) -> RunId {
+        self.record.begin(kind, &revision(digit), subject, reason, at).await.unwrap()
+    }
+
+    async fn write(&self, run: RunId, at: i64, entry: Entry) {
+        self.record.append(run, entry, at).await.unwrap();
+    }
+}
+
+pub(super) fn revision(digit: char) -> Revision {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+fn bringing_up() -> Entry {
+    let (service, name) = ("flask-soft".to_owned(), "shop-flask-soft-3".to_owned());
+    Entry::BringingUp { service, name, order: "start-first".into() }
+}
+
+fn failure() -> Failure {
+    Failure {
+        service: Some("flask-soft".into()),
+        message: "it exited with code 1".into(),
+        hint: Some("mend it and push".into()),
+        // Colours and a bell, as apps do.
+        log: "Traceback (most recent call last):\n  \u{1b}[31mImportError\u{1b}[0m: no module named stripe\u{7}"
+            .into(),
+    }
+}
+
+fn desired(digit: char) -> Desired {
+    let services = [service("flask-soft", false), service("migrate", true), service("nginx", false)];
+    Desired {
+        stack: "shop".into(),
+        revision: revision(digit),
+        services: services.map(|service| (service.template.service.clone(), service)).into(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+        routes: vec![route("/", 5001, None), route("/pay/", 80, Some("shop.example.com"))],
+        nginx: Default::default(),
+    }
+}
+
+fn service(name: &str, one_shot: bool) -> Service {
+    let image = ImageRef { name: format!("shop-{name}:1a2b"), id: "sha256:77".into() };
+    let environment = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    Service {
+        template: Template { service: name.into(), image, environment, ..Template::default() },
+        fingerprint: "f".into(),
+        replicas: 1,
+        order: Order::StartFirst,
+        order_reason: "nothing stands against two instances side by side".into(),
+        gate: Gate {
+            health: true,
+            probe: None,
+            settle: Duration::from_secs(3),
+            timeout: Duration::from_secs(60),
+        },
+        one_shot,
+        proxy: name == "nginx",
+        after: Vec::new(),
+    }
+}
+
+fn route(path: &str, listen: u16, host: Option<&str>) -> Route {
+    Route {
+        service: "flask-soft".into(),
+        name: String::new(),
+        place: Place::new("stack/compose.yaml", 1, 1),
+        listen,
+        host: host.map(str::to_owned),
+        path: path.into(),
+        strip: false,
+        port: 8000,
+        websocket: false,
+        body_size: None,
+        timeout: None,
+    }
+}
+
+pub(super) fn plan(digit: char) -> Plan {
+    let old = |name: &str| OldInstance { id: InstanceId("1".repeat(64)), name: name.into(), serving: true };
+    Plan {
+        revision: revision(digit),
+        builds: vec![Build { tag: "shop-flask-soft:4f5e".into(), services: vec!["flask-soft".into()] }],
+        rolls: vec![Roll {
+            service: "flask-soft".into(),
+            reason: "image changed".into(),
+            order: Order::StartFirst,
+            order_reason: "nothing stands against two instances side by side".into(),
+            wave: 0,
+            new: vec![NewInstance { number: 3, addresses: BTreeMap::new() }],
+            old: vec![old("shop-flask-soft-2")],
+        }],
+        removals: vec![Removal {
+            service: "worker".into(),
+            reason: "no longer in the stack".into(),
+            old: vec![old("shop-worker-1")],
+        }],
+        unchanged: vec!["migrate".into(), "nginx".into()],
+        drift: vec!["shop-nginx-1 was stopped by hand".into()],
+        addresses: BTreeMap::from([("shop_default".to_owned(), Ipv4Addr::new(172, 20, 0, 9))]),
+    }
+}
+
+/// nginx has no container, the migration is done, and what nobody asked for any more is still there.
+pub(super) fn observed() -> Observed {
+    let instance = |service: &str, run: i64, phase, health, restarts| Instance {
+        id: InstanceId("1".repeat(64)),
+        name: format!("shop-{service}-2"),
+        service: service.into(),
+        number: 2,
+        fingerprint: "f".into(),
+        run: RunId(run),
+        revision: revision('b').to_string(),
+        image_id: "sha256:77".into(),
+        condition: Condition { phase, health, restarts, out_of_memory: false, error: String::new(), pid: 1 },
+        endpoints: BTreeMap::new(),
+    };
+    Observed {
+        instances: vec![
+            instance("flask-soft", 2, Phase::Running, Some(Health::Healthy), 0),
+            instance("migrate", 1, Phase::Exited(0), None, 0),
+            instance("worker", 77, Phase::Restarting, None, 3),
+        ],
+        ..Observed::default()
+    }
+}

@@ -1,0 +1,262 @@
+//! One run: render, plan, build, carry out, and its recorded end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::model::Revision;
+use crate::model::class::Class;
+use crate::model::desired::Desired;
+use crate::model::instance::Observed;
+use crate::model::run::{Entry, Kind, Outcome, RunId};
+use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
+use crate::record::{Denial, Release, Target, Why};
+use crate::roll::Journal;
+use crate::trigger::Reason;
+
+use super::Reconciler;
+use super::apply::Act;
+use super::journal::{RunJournal, now};
+use super::render::{Rendered, blocking};
+use super::situation::Doing;
+use super::trouble::Trouble;
+
+/// Looks for something newer while a run works, at most this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const ADDRESSES: &str = "addresses";
+
+/// What one run is to reach.
+pub(super) enum Goal<'a> {
+    Revision(&'a Revision),
+    Release(&'a Release, Purpose),
+}
+
+impl<E: Engine> Reconciler<E> {
+    /// One run from its beginning to its recorded end.
+    pub(super) async fn run_to(&self, kind: Kind, goal: &Goal<'_>, reason: &Reason) -> Result<(), Trouble> {
+        let (revision, subject) = match goal {
+            Goal::Revision(revision) => ((*revision).clone(), self.subject(revision).await?),
+            Goal::Release(release, _) => (release.revision.clone(), release.subject.clone()),
+        };
+        let run = self.record.begin(kind, &revision, &subject, &reason.to_string(), now()).await?;
+        self.situation.send_modify(|situation| {
+            if let Doing::Turn { run: doing, .. } = &mut situation.doing {
+                *doing = Some(run);
+            }
+        });
+        let newer = CancellationToken::new();
+        let result = {
+            let work = self.work(run, goal, &subject, &newer);
+            tokio::pin!(work);
+            tokio::select! {
+                result = &mut work => result,
+                // Never ends: it only cancels, and the work ends by that.
+                () = self.watch_for_newer(kind, &revision, &newer) => work.await,
+            }
+        };
+        self.end(run, kind, &revision, result).await
+    }
+
+    async fn work(
+        &self,
+        run: RunId,
+        goal: &Goal<'_>,
+        subject: &str,
+        newer: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let current = self.record.current().await?;
+        let before = current.as_ref().map(|release| &release.desired);
+        let mut rendered = match goal {
+            Goal::Revision(revision) => self.render(revision, before).await?,
+            Goal::Release(release, _) => Rendered {
+                desired: release.desired.clone(),
+                orders: Default::default(),
+                missing: BTreeSet::new(),
+                warnings: Vec::new(),
+            },
+        };
+        let journal = RunJournal { record: self.record.clone(), run };
+        for text in &rendered.warnings {
+            journal.write(Entry::Note { text: text.clone() }).await?;
+        }
+        let purpose = match goal {
+            Goal::Release(_, purpose) => *purpose,
+            Goal::Revision(_) => Purpose::Release,
+        };
+        self.ground(&rendered.desired).await?;
+        let observed = self.engine.observe(&rendered.desired.stack).await?;
+        let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
+        self.guard(&plan, &rendered.desired, before).await?;
+        journal.write(Entry::Planned { summary: summary(&plan) }).await?;
+        self.build(&journal, &plan, &rendered, newer).await?;
+        self.ask_nginx(&mut rendered.desired, before).await?;
+        let desired = &rendered.desired;
+        self.record.keep_intent(run, &plan, desired).await?;
+        self.record.set_fact(ADDRESSES, &plan.addresses).await?;
+        let act = Act { world: self, journal, desired, before, plan: &plan, run, newer };
+        let same_routes = before.is_some_and(|b| b.routes == desired.routes && b.nginx == desired.nginx);
+        if plan.is_empty() && same_routes && matches!(goal, Goal::Revision(_)) {
+            self.record.unchanged(run, &desired.revision, now()).await?;
+            return Ok(());
+        }
+        act.carry_out(&observed).await?;
+        act.retire().await?;
+        match goal {
+            Goal::Revision(_) => {
+                self.record.succeed(run, desired, subject, now()).await?;
+            }
+            Goal::Release(release, Purpose::Release) => self.record.restored(run, release, now()).await?,
+            Goal::Release(_, Purpose::Heal) => {
+                act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which nginx will read the configuration; the one from before, unless its image is another now.
+    async fn ask_nginx(&self, desired: &mut Desired, before: Option<&Desired>) -> Result<(), Trouble> {
+        let image = |desired: &Desired| desired.proxy().map(|proxy| proxy.template.image.clone());
+        let known =
+            before.filter(|before| image(before) == image(desired)).and_then(|before| before.nginx.version);
+        if desired.nginx.version.is_none() {
+            desired.nginx.version = match (known, self.nginx(desired, None)) {
+                (None, Some(nginx)) => Some(nginx.version().await?),
+                (known, _) => known,
+            };
+        }
+        Ok(())
+    }
+
+    /// Networks, volumes, nginx's folder: making them disturbs nobody, and addresses come from them.
+    async fn ground(&self, desired: &Desired) -> Result<(), Trouble> {
+        for network in &desired.networks {
+            self.engine.ensure_network(&desired.stack, network).await?;
+        }
+        for volume in &desired.volumes {
+            self.engine.ensure_volume(&desired.stack, volume).await?;
+        }
+        if let Some(folder) = self.proxy_folder(desired) {
+            // Mounted read-only into nginx, which may not run as the agent's user.
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| {
+                let what = format!("{} cannot be made: {error}", folder.display());
+                Trouble::stalled(what, "see `folder` under [nginx] of the configuration")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The plan from what is observed to what is desired, with the addresses that come next.
+    pub async fn plan(
+        &self,
+        desired: &Desired,
+        before: Option<&Desired>,
+        observed: &Observed,
+        purpose: Purpose,
+        missing_images: &BTreeSet<String>,
+    ) -> Result<Plan, Trouble> {
+        let addresses = self.record.fact(ADDRESSES).await?.unwrap_or_default();
+        let given = Given { desired, before, observed, purpose, missing_images, addresses: &addresses };
+        Ok(plan(&given))
+    }
+
+    async fn guard(&self, plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Result<(), Trouble> {
+        match prune_guard(plan, desired, before) {
+            Some(why) if !self.config.prune.allow_empty && !self.record.take_prune_allowance().await? => {
+                Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches the tip of the branch: its revision and the first line of its message.
+    pub async fn fetch_tip(&self) -> Result<(Revision, String), Trouble> {
+        let mirror = self.mirror.clone();
+        let revision = blocking(move || Ok(mirror.fetch(None)?.revision)).await?;
+        let subject = self.subject(&revision).await?;
+        Ok((revision, subject))
+    }
+
+    async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
+        let (mirror, revision) = (self.mirror.clone(), revision.clone());
+        blocking(move || Ok(mirror.subject(&revision)?.message)).await
+    }
+
+    /// Writes down how the run ended, if it has not said so itself.
+    async fn end(
+        &self,
+        run: RunId,
+        kind: Kind,
+        revision: &Revision,
+        result: Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let outcome = match &result {
+            Ok(()) => None,
+            Err(Trouble::Newer) => Some(Outcome::Superseded { by: self.newest() }),
+            Err(Trouble::Failure { failure, .. }) => Some(Outcome::Failed { reason: failure.clone() }),
+        };
+        if let Some(outcome) = outcome {
+            let journal = RunJournal { record: self.record.clone(), run };
+            journal.write(Entry::Ended { outcome }).await?;
+        }
+        if let Err(Trouble::Failure { class: Class::Stalled, failure }) = &result
+            && kind == Kind::Deploy
+        {
+            let why = Why::Stalled { failure: failure.clone() };
+            self.record.deny(Denial { revision: revision.clone(), why, run, at: now() }).await?;
+        }
+        if result.is_ok() {
+            // After a failure what was built is still wanted: the mended revision shares most of it.
+            self.prune().await;
+        }
+        result
+    }
+
+    fn newest(&self) -> String {
+        self.situation.borrow().tip.clone().unwrap_or_default()
+    }
+
+    /// Cancels `newer` when a wake finds that the run's goal is no longer the one to reach.
+    async fn watch_for_newer(&self, kind: Kind, revision: &Revision, newer: &CancellationToken) {
+        let mut seen = None;
+        loop {
+            self.wakes.wait().await;
+            let pending = self.wakes.pending();
+            if pending != seen
+                && !newer.is_cancelled()
+                && self.outdated(kind, revision).await.unwrap_or(false)
+            {
+                newer.cancel();
+            }
+            seen = pending;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn outdated(&self, kind: Kind, revision: &Revision) -> Result<bool, Trouble> {
+        match (kind, self.record.target().await?) {
+            (_, Target::Down) | (Kind::Deploy | Kind::Heal, Target::Pinned(_)) => Ok(true),
+            (Kind::Rollback, Target::Branch) => Ok(true),
+            (Kind::Rollback, Target::Pinned(hold)) => {
+                Ok(self.record.release(hold.release).await?.revision != *revision)
+            }
+            (Kind::Deploy, Target::Branch) => Ok(self.look().await? != *revision),
+            (Kind::Heal, Target::Branch) => Ok(false),
+        }
+    }
+}
+
+/// The plan in a line.
+fn summary(plan: &Plan) -> String {
+    let rolls = plan.rolls.iter().map(|roll| format!("{} ({})", roll.service, roll.reason));
+    let removals = plan.removals.iter().map(|removal| format!("remove {}", removal.service));
+    let acts: Vec<String> = rolls.chain(removals).collect();
+    let builds = plan.builds.len();
+    let unchanged = plan.unchanged.len();
+    if acts.is_empty() {
+        return format!("nothing to do, {unchanged} unchanged");
+    }
+    format!("{builds} to build; {}; {unchanged} unchanged", acts.join("; "))
+}
