@@ -62,7 +62,8 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
     log::start(&cli.command, &config.log);
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
-        source::timeouts::limit(config.source.connect_timeout, config.source.read_timeout)
+        let source = &config.source;
+        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())
             .map_err(CliError::Limit)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

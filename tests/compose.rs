@@ -228,7 +228,7 @@ fn broken_files_are_refused_in_words_to_act_on() {
         let Err(problems) = fixture.load() else { panic!("{}: the loader accepts it", fixture.name) };
         writeln!(said, "{}", fixture.name).unwrap();
         for problem in problems {
-            writeln!(said, "  {problem}").unwrap();
+            writeln!(said, "  {}: {}", problem.place, problem.message).unwrap();
             problem.hint.iter().for_each(|hint| writeln!(said, "    hint: {hint}").unwrap());
         }
     }

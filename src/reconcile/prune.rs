@@ -27,6 +27,7 @@ impl<E: Engine> Reconciler<E> {
         for run in self.record.prune_runs(self.config.history.runs).await? {
             self.forget_logs(run);
         }
+        self.forget_old_logs();
         let releases = self.record.releases().await?;
         let needed: BTreeSet<&str> = releases
             .iter()
@@ -41,6 +42,16 @@ impl<E: Engine> Reconciler<E> {
             }
         }
         Ok(())
+    }
+
+    fn forget_old_logs(&self) {
+        let Ok(folders) = std::fs::read_dir(self.config.state.join("runs")) else { return };
+        for folder in folders.flatten() {
+            let age = folder.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+            if matches!(age, Ok(Ok(age)) if age > self.config.history.logs) {
+                let _ = std::fs::remove_dir_all(folder.path());
+            }
+        }
     }
 
     fn forget_logs(&self, run: RunId) {

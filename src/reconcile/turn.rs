@@ -20,6 +20,10 @@ use super::run::Goal;
 use super::situation::{Doing, Wrong};
 use super::trouble::Trouble;
 
+/// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
+const QUIET: Duration = Duration::from_millis(250);
+const BURST: Duration = Duration::from_secs(3);
+
 impl<E: Engine> Reconciler<E> {
     /// Turns for ever; ends when `stop` is cancelled, between two turns. A run in progress is cut off there by
     /// the process's end at the latest, and recovered by the next start.
@@ -44,8 +48,20 @@ impl<E: Engine> Reconciler<E> {
         let again = matches!(result, Err(Trouble::Newer));
         self.settle(result).await;
         if again {
-            // Already woken: the next turn begins at once.
             tracing::info!("something newer is to be reached");
+            self.until_quiet().await;
+        }
+    }
+
+    /// Lets a burst of pushes pass, so that each of them does not begin a run only to be overtaken by the next.
+    async fn until_quiet(&self) {
+        let deadline = tokio::time::Instant::now() + BURST;
+        while tokio::time::Instant::now() < deadline {
+            let seen = self.wakes.pending();
+            tokio::time::sleep(QUIET).await;
+            if self.wakes.pending() == seen {
+                return;
+            }
         }
     }
 

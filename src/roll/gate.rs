@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::model::desired::Service;
-use crate::model::instance::InstanceId;
+use crate::model::instance::{InstanceId, Phase};
 use crate::plan::verdict::{Look, Verdict, one_shot, verdict};
 
 use super::{Journal, RollError, Rolling, probe, sockets};
@@ -48,9 +48,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let mut seen = Instant::now();
         loop {
             let asked = match (&service.gate.probe, address) {
-                (Some(probe), Some(address)) if !service.one_shot => {
-                    Some(probe::ask(probe, address, self.pace.probe_timeout).await)
-                }
+                (Some(probe), Some(address)) if !service.one_shot => tokio::select! {
+                    answer = probe::ask(probe, address, self.pace.probe_timeout) => Some(answer),
+                    // What has ended has lost its address: the question would wait for its timeout.
+                    ended = self.until_ended(id) => {
+                        ended.map_err(Self::failed(name))?;
+                        Some(Err("it ended before it answered".to_owned()))
+                    }
+                },
                 _ => None,
             };
             // A probe that passes is worth nothing beside a condition from before it.
@@ -67,6 +72,17 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                     return Ok(Passed { after: start.elapsed(), warning: warning.map(str::to_owned) });
                 }
                 Verdict::Failed(message) => return Err(self.explain(service, id, &look, message).await),
+            }
+        }
+    }
+
+    /// Returns once the instance does not run, or runs again after it had ended.
+    async fn until_ended(&self, id: &InstanceId) -> Result<(), EngineError> {
+        loop {
+            tokio::time::sleep(CONDITION_EVERY).await;
+            let condition = self.engine.condition(id).await?;
+            if condition.phase != Phase::Running || condition.restarts > 0 {
+                return Ok(());
             }
         }
     }

@@ -1,17 +1,21 @@
-//! The limits that keep a silent server from holding the agent: by itself libgit2 waits for ever.
+//! What libgit2 keeps for the whole process: the limits that keep a silent server from holding the agent (by itself it
+//! waits for ever), and whose certificates count.
 
+use std::path::Path;
 use std::time::Duration;
 
-/// Sets the longest wait for a connection and for any one answer, for every transport of this process.
+/// Sets the longest wait for a connection and for any one answer, for every transport of this process; and a PEM file
+/// with authorities to trust beside the system's.
 ///
 /// Call it once, first thing in `main`, before any thread is started.
 #[allow(unsafe_code)]
-pub fn limit(connect: Duration, answer: Duration) -> Result<(), git2::Error> {
+pub fn limit(connect: Duration, answer: Duration, authorities: Option<&Path>) -> Result<(), git2::Error> {
     let millis = |limit: Duration| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: these write plain C globals without a lock. The caller promises that no other thread runs yet;
     // libgit2 offers no other way to bound a connection, and a poll that never ends would end all deploys.
     unsafe {
         git2::opts::set_server_connect_timeout_in_milliseconds(millis(connect))?;
-        git2::opts::set_server_timeout_in_milliseconds(millis(answer))
+        git2::opts::set_server_timeout_in_milliseconds(millis(answer))?;
+        authorities.map_or(Ok(()), |file| git2::opts::set_ssl_cert_file(file))
     }
 }

@@ -14,10 +14,11 @@ pub enum Error {
     #[error("cannot use {} for the store", path.display())]
     File { path: PathBuf, source: Arc<io::Error> },
     #[error(
-        "another agent has the store {} open: stop it first, or let it do the work",
+        "another agent{} has the store {} open: stop it first, or let it do the work",
+        holder.map(|id| format!(" (process {id})")).unwrap_or_default(),
         path.display()
     )]
-    Locked { path: PathBuf },
+    Locked { path: PathBuf, holder: Option<u32> },
     #[error(
         "the store was written by a newer agent (schema {found}, this one knows {known}): \
          install that version again, or restore the copy of the store made before it"

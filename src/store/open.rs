@@ -1,7 +1,7 @@
 //! Connections, and the state a file must be in before anyone gets one.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,16 +80,23 @@ fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), 
     Ok(connection.pragma_update(None, "foreign_keys", true)?)
 }
 
-/// Takes the lock beside the database; a lock on the database itself would meet SQLite's own.
+/// Takes the lock beside the database; a lock on the database itself would meet SQLite's own. The file names its
+/// holder, for whoever comes second.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let beside = PathBuf::from(name);
     let failed = |error| Error::File { path: beside.clone(), source: Arc::new(error) };
-    let file = private(&beside).map_err(failed)?;
+    let mut file = private(&beside).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+        Ok(()) => {
+            file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = io::read_to_string(file).ok().and_then(|text| text.parse().ok());
+            Err(Error::Locked { path: path.to_owned(), holder })
+        }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

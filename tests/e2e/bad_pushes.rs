@@ -61,6 +61,11 @@ fn an_app_that_exits_at_start_costs_nothing() {
     });
     assert_eq!(failure.service.as_deref(), Some("web"));
     assert!(failure.log.contains("no database"), "{failure:#?}");
+    let status = world.agent(&["status"]);
+    let says = |line: &str| line.contains("web") && line.contains(&failure.message);
+    let wrong = status.lines().position(says);
+    let log = status.lines().position(|line| line.contains("no database"));
+    assert!(wrong.is_some() && wrong < log, "{status}");
     mended(&world, undo);
 }
 

@@ -46,6 +46,9 @@ fn a_rollback_needs_no_network_and_no_build_and_stays_until_the_next_commit() {
     assert_eq!(story[0], (Kind::Deploy, third));
     assert_eq!(story[1].0, Kind::Rollback);
     assert_eq!(story[2], (Kind::Deploy, second));
+    let told = world.agent(&["history"]);
+    let line = told.lines().find(|line| line.contains("rollback")).unwrap_or_default();
+    assert!(line.contains("the first version") && line.contains("release 1"), "{told}");
 }
 
 #[test]

@@ -33,6 +33,16 @@ impl World {
         self.eventually("nothing wrong", || self.status().situation.wrong.is_none().then_some(()));
     }
 
+    /// What the program prints for a person; it must succeed.
+    pub(crate) fn agent(&self, arguments: &[&str]) -> String {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
+        program.args(arguments).arg("--config").arg(self.path().join("agent.toml")).env("NO_COLOR", "1");
+        let done = program.output().expect("the agent");
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        said
+    }
+
     pub(crate) fn order(&self, order: &Order) -> Answer {
         let body = serde_json::to_string(order).expect("an order");
         http::unix(&self.socket(), "POST", "/orders", &body).expect("the agent answers")

@@ -209,7 +209,7 @@ fn a_changed_host_key_is_shown_with_the_pinned_one() {
 #[test]
 fn a_silent_server_is_given_up() {
     // Without the limit this test would never end.
-    timeouts::limit(Duration::from_millis(500), Duration::from_millis(500)).unwrap();
+    timeouts::limit(Duration::from_millis(500), Duration::from_millis(500), None).unwrap();
     let world = World::new();
     let server = SilentServer::start();
     let key = world.path().join("key");

@@ -24,7 +24,7 @@ fn load_files(given: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
 }
 
 fn said(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
+    problems.iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect()
 }
 
 #[test]
