@@ -239,5 +239,5 @@ fn an_order_is_followed_to_its_end_by_the_daemon_or_without_it() {
     assert_eq!((told.code, told.json()["result"].as_str()), (Some(3), Some("failed")), "{told:?}");
     let second = place.run(&["run"]);
     assert_eq!(second.code, Some(1));
-    assert!(second.err.contains("another agent has the store"), "{second:?}");
+    assert!(second.err.contains("another agent (process "), "{second:?}");
 }
