@@ -30,6 +30,7 @@ mod changes;
 mod crash;
 mod drift;
 mod engine_restart;
+mod in_place;
 mod inputs;
 mod orders;
 mod remote;
