@@ -31,6 +31,7 @@ mod crash;
 mod doctor;
 mod drift;
 mod engine_restart;
+mod in_place;
 mod inputs;
 mod orders;
 mod remote;
