@@ -156,10 +156,13 @@ fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {
 
 async fn listen_hooks(opened: &Opened) -> Result<Option<(TcpListener, axum::Router)>, AppError> {
     let Some(at) = opened.config.webhook.listen else { return Ok(None) };
-    let Some(hook) = open::hook(&opened.config)? else { return Ok(None) };
+    let hooks = open::hooks(&opened.config)?;
+    if hooks.is_empty() {
+        return Ok(None);
+    }
     let listener = TcpListener::bind(at).await;
     let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
-    let router = Rate::default().limit(trigger::router(hook, opened.wakes.clone()));
+    let router = Rate::default().limit(trigger::router(hooks, &opened.wakes));
     tracing::info!("webhooks on http://{at}");
     Ok(Some((listener, router)))
 }
