@@ -25,6 +25,7 @@
 //! | [`trigger`], [`http`] | who knocks, and how HTTP is served |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
+//! | [`overview`] | all that is known, as one value, and the words for it |
 //! | [`app`], [`cli`] | composition; the command line |
 //!
 //! # What is absent
@@ -41,6 +42,7 @@ pub mod engine;
 pub mod http;
 pub mod model;
 pub mod orders;
+pub mod overview;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
