@@ -28,7 +28,7 @@ pub(super) async fn look(config: &Config, daemon: Daemon) -> Vec<Finding> {
 
 async fn webhook(config: &Config, at: SocketAddr, daemon: Daemon) -> Option<Finding> {
     const WHAT: &str = "webhook";
-    if config.webhook.github.secret_files.is_empty() {
+    if config.webhook.accepted().next().is_none() {
         let found = "no secret: a push is noticed by the poll only, up to a minute later";
         return Some(Finding::doubtful(WHAT, found, "name one in `secret_files` under [webhook.github]"));
     }
