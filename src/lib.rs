@@ -26,6 +26,7 @@
 //! | [`inbox`] | Stripe's events: verified, kept, delivered, sent again |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
+//! | [`overview`] | all that is known, as one value, and the words for it |
 //! | [`app`], [`cli`] | composition; the command line |
 //!
 //! # What is absent
@@ -43,6 +44,7 @@ pub mod http;
 pub mod inbox;
 pub mod model;
 pub mod orders;
+pub mod overview;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
