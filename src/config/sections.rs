@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::SecretFile;
 use super::text::{Size, duration, or_empty};
+use crate::model::route::Published;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,12 +104,18 @@ pub struct Webhook {
     /// None: nobody listens.
     #[serde(with = "or_empty")]
     pub listen: Option<SocketAddr>,
+    #[serde(with = "or_empty")]
+    pub publish: Option<Published>,
     pub github: GithubHook,
 }
 
 impl Default for Webhook {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))), github: GithubHook::default() }
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
+            publish: None,
+            github: GithubHook::default(),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod drift;
 mod engine_restart;
 mod inputs;
 mod orders;
+mod published;
 mod remote;
 mod rollback;
 mod shapes;
