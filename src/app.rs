@@ -65,14 +65,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
     }
-    // Nothing may be decided before what a killed agent left is brought to its end.
-    while let Err(trouble) = world.recover().await {
-        tracing::error!("recovering: {trouble:?}");
-        tokio::select! {
-            () = tokio::time::sleep(ENGINE_AGAIN) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-    }
     if let Err(error) = world.wakes.wake(Reason::Boot).await {
         tracing::error!("{}", report::line(&error));
     }

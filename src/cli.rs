@@ -19,7 +19,6 @@ mod progress;
 mod reach;
 mod show;
 mod status;
-mod time;
 mod verdict;
 mod width;
 
@@ -33,6 +32,7 @@ use out::Out;
 
 use crate::config::Config;
 use crate::orders::Order;
+use crate::overview::time;
 use crate::{app, source};
 
 /// The whole program.

@@ -28,8 +28,11 @@ pub(super) struct Doors {
 /// Opens the doors that are configured, if there is a webhook to come in by them.
 pub(super) async fn listen(opened: &Opened) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
-    let Some(hook) = open::hook(config)? else { return Ok(None) };
-    let router = Rate::default().limit(trigger::router(hook, opened.wakes.clone()));
+    let hooks = open::hooks(config)?;
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    let router = Rate::default().limit(trigger::router(hooks, &opened.wakes));
     let mut doors = Doors { tcp: None, unix: None, router };
     if let Some(at) = config.webhook.listen {
         let listener = TcpListener::bind(at).await;
