@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod control;
+mod dashboard;
 mod open;
 mod preview;
 mod view;
@@ -41,6 +42,8 @@ pub enum AppError {
     },
     #[error("the webhook cannot be set up")]
     Hook(#[from] open::HookError),
+    #[error("the dashboard cannot be set up")]
+    Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
 }
@@ -59,6 +62,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let socket = control::router(world.clone());
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
     if let Some((listener, router)) = hooks {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    }
+    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {

@@ -22,8 +22,8 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
-    Roll, Source, Stack, Webhook,
+    Build, Dashboard, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
+    Prune, Roll, Source, Stack, Webhook,
 };
 pub use text::Size;
 pub use warn::Warning;
@@ -42,6 +42,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub dashboard: Dashboard,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -60,6 +61,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            dashboard: Dashboard::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -118,6 +120,7 @@ impl Config {
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
+            ("dashboard.token_file", &self.dashboard.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
         single
@@ -135,9 +138,13 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
-        let single = [&mut self.stack.env_file, &mut self.source.token_file, &mut self.source.ssh_key_file]
-            .into_iter();
-        for secret in single.flatten().chain(&mut self.webhook.github.secret_files) {
+        let single = [
+            &mut self.stack.env_file,
+            &mut self.source.token_file,
+            &mut self.source.ssh_key_file,
+            &mut self.dashboard.token_file,
+        ];
+        for secret in single.into_iter().flatten().chain(&mut self.webhook.github.secret_files) {
             secret.anchor(folder);
         }
     }

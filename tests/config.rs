@@ -121,6 +121,8 @@ const REJECTED: &[(&str, &str)] = &[
     ("webhook.listen", "\"9090\""),
     ("webhook.github.secret_files", "\"/etc/agent/webhook\""),
     ("webhook.github.repository", "\"https://github.com/you/shop\""),
+    ("dashboard.listen", "\"localhost:9091\""),
+    ("dashboard.token_file", "\"credential:\""),
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),
