@@ -23,6 +23,7 @@
 //! | [`reconcile`] | the loop that puts them in order, and recovery after a crash |
 //! | [`record`], [`store`] | runs, releases, what is held; SQLite with one writer |
 //! | [`trigger`], [`http`] | who knocks, and how HTTP is served |
+//! | [`inbox`] | Stripe's events: verified, kept, delivered, sent again |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
 //! | [`overview`] | all that is known, as one value, and the words for it |
@@ -42,6 +43,7 @@ pub mod config;
 pub mod dashboard;
 pub mod engine;
 pub mod http;
+pub mod inbox;
 pub mod model;
 pub mod orders;
 pub mod overview;

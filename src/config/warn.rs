@@ -38,7 +38,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
         out.push(Warning { key: "dashboard.listen", message, hint });
     }
-    let pushes = config.webhook.listen.is_some() && !config.webhook.github.secret_files.is_empty();
+    let pushes = config.webhook.listen.is_some() && config.webhook.accepted().next().is_some();
     if config.poll.schedule().is_none() && !pushes {
         let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
         out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });

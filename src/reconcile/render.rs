@@ -71,11 +71,12 @@ impl<E: Engine> Reconciler<E> {
         let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         let images = images::resolve(self, revision, &project, before, &mut warnings).await?;
         let (mounted, objects) = objects::keep(self, revision, &project, &mut warnings).await?;
-        let folder = self.config.nginx_folder();
+        let (folder, in_place) = (self.config.nginx_folder(), self.in_place());
         let facts = Facts {
             revision,
             images: &images.by_service,
             mounted: &mounted,
+            in_place: &in_place.to_string_lossy(),
             objects: &objects,
             patience: self.patience(),
             proxy_folder: &folder.to_string_lossy(),
