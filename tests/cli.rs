@@ -63,7 +63,7 @@ impl Place {
     /// A record with one run that failed.
     async fn with_a_run(self) -> Self {
         let config = Config::load(&self.path().join("agent.toml")).unwrap();
-        let tables = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let tables = agent::app::migrations();
         let store = Store::open(&config.state.join("agent.db"), &tables).unwrap();
         let record = Record::new(store);
         let revision = "a".repeat(40).parse().unwrap();

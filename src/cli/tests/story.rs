@@ -40,7 +40,7 @@ impl Story {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { state: folder.path().to_owned(), ..Config::default() };
         config.stack.name = "shop".into();
-        let tables = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let tables = crate::app::migrations();
         let store = Store::open(&folder.path().join("agent.db"), &tables).unwrap();
         Self { config, record: Record::new(store.clone()), store, _folder: folder }
     }
