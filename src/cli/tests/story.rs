@@ -176,6 +176,7 @@ fn service(name: &str, one_shot: bool) -> Service {
         one_shot,
         proxy: name == "nginx",
         after: Vec::new(),
+        in_place: Vec::new(),
     }
 }
 
@@ -214,6 +215,7 @@ pub(super) fn plan(digit: char) -> Plan {
             reason: "no longer in the stack".into(),
             old: vec![old("shop-worker-1")],
         }],
+        refreshes: Vec::new(),
         unchanged: vec!["migrate".into(), "nginx".into()],
         drift: vec!["shop-nginx-1 was stopped by hand".into()],
         addresses: BTreeMap::from([("shop_default".to_owned(), Ipv4Addr::new(172, 20, 0, 9))]),
