@@ -10,6 +10,7 @@ use crate::model::run::Failure;
 use crate::orders::OrderError;
 use crate::reconcile::Trouble;
 use crate::record::RecordError;
+use crate::source::timeouts::LimitError;
 use crate::store;
 
 /// How a command ended, for the shell.
@@ -45,8 +46,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
-    #[error("the limits for talking to the remote cannot be set")]
-    Limit(#[source] git2::Error),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     #[error("the process cannot start its threads")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
@@ -96,6 +97,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Usage { .. } => Code::Usage,
             Self::App(AppError::Hook(_) | AppError::Schedule(_)) => Code::Usage,
+            Self::Limit(LimitError::Authorities { .. }) => Code::Usage,
             Self::Unreachable { .. } | Self::Alone(AloneError::Engine(_)) => Code::Unreachable,
             Self::Refused { code, .. } => *code,
             Self::Left { .. } => Code::Interrupted,
@@ -109,6 +111,9 @@ impl CliError {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { failure, .. } => failure.hint.clone(),
             Self::Unreachable { hint, .. } => hint.map(str::to_owned),
+            Self::Limit(LimitError::Authorities { .. }) => Some(
+                "it must be a PEM file that the agent may read: lines from BEGIN to END CERTIFICATE".into(),
+            ),
             Self::Left { hint } => Some((*hint).to_owned()),
             Self::Alone(AloneError::Engine(_)) => Some("systemctl start docker, then: agent check".into()),
             _ => None,

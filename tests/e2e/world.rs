@@ -35,7 +35,7 @@ pub(crate) struct World {
     /// Appended to the configuration.
     pub(crate) settings: String,
     /// Where the agent fetches from.
-    url: String,
+    pub(crate) url: String,
     hooks: u16,
     runtime: Runtime,
     folder: TempDir,
