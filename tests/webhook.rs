@@ -1,7 +1,7 @@
 //! GitHub's push webhook from outside: a real server on a real socket, payloads from GitHub's collection of
 //! examples, signatures by GitHub's own library (`tests/webhook/setup` fetches both).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "webhook/github.rs"]
 mod github;
