@@ -64,14 +64,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
     }
-    // Nothing may be decided before what a killed agent left is brought to its end.
-    while let Err(trouble) = world.recover().await {
-        tracing::error!("recovering: {trouble:?}");
-        tokio::select! {
-            () = tokio::time::sleep(ENGINE_AGAIN) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-    }
     if let Err(error) = world.wakes.wake(Reason::Boot).await {
         tracing::error!("{}", report::line(&error));
     }
@@ -164,10 +156,13 @@ fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {
 
 async fn listen_hooks(opened: &Opened) -> Result<Option<(TcpListener, axum::Router)>, AppError> {
     let Some(at) = opened.config.webhook.listen else { return Ok(None) };
-    let Some(hook) = open::hook(&opened.config)? else { return Ok(None) };
+    let hooks = open::hooks(&opened.config)?;
+    if hooks.is_empty() {
+        return Ok(None);
+    }
     let listener = TcpListener::bind(at).await;
     let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
-    let router = Rate::default().limit(trigger::router(hook, opened.wakes.clone()));
+    let router = Rate::default().limit(trigger::router(hooks, &opened.wakes));
     tracing::info!("webhooks on http://{at}");
     Ok(Some((listener, router)))
 }

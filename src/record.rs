@@ -8,7 +8,7 @@ use crate::model::run::IllegalEntry;
 use crate::store::{self, Migration, Store};
 
 pub use held::{Denial, Hold, Target, Why};
-pub use releases::Release;
+pub use releases::{Live, Release};
 pub use runs::{Logged, Run};
 
 /// The tables of this room, in order of their making.

@@ -1,10 +1,19 @@
-//! `agent check`: what is wrong on this machine, and the mend. Looks, and changes nothing.
+//! `agent check`: what is wrong on this machine, and the mend. Looks, and changes nothing that runs.
+//!
+//! Each room looks at one side: the machine, the agent's own files, what wakes it, and what the tip of the branch
+//! asks of all of them. The configuration itself has been read before.
+
+mod files;
+mod machine;
+mod stack;
+mod wakes;
 
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::report;
+
+pub use stack::Asked;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +29,9 @@ pub struct Finding {
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     Good,
+    /// It works, or it could not be looked at; somebody should know.
     Doubtful,
+    /// The next push would not go live.
     Wrong,
 }
 
@@ -29,40 +40,53 @@ impl Finding {
         Self { what: what.to_owned(), level: Level::Good, found: found.into(), mend: None }
     }
 
+    fn doubtful(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), level: Level::Doubtful, found: found.into(), mend: Some(mend.into()) }
+    }
+
     fn wrong(what: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.to_owned(), level: Level::Wrong, found: found.into(), mend: Some(mend.into()) }
     }
 }
 
-/// Looks at everything that must be right before a push can go live. The configuration itself has been read.
-pub async fn check(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![Finding::good("configuration", "every key is understood")];
-    findings.extend(config.warnings().into_iter().map(|warning| Finding {
-        what: warning.key.to_string(),
-        level: Level::Doubtful,
-        found: warning.message,
-        mend: Some(warning.hint),
-    }));
-    findings.push(engine(config).await);
-    findings.push(remote(config).await);
-    findings.push(state(config));
-    findings
+/// Whether a daemon works in the state folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    Answers,
+    /// Something holds the socket, and says nothing.
+    Silent,
+    Absent,
 }
 
-async fn engine(config: &Config) -> Finding {
-    const WHAT: &str = "engine";
-    let facts = match super::connect(config).await {
-        Ok(engine) => engine.facts().await,
-        Err(error) => Err(error),
-    };
-    match facts {
-        Ok(facts) => Finding::good(WHAT, format!("Docker {} (API {})", facts.version, facts.api_version)),
-        Err(error) => Finding::wrong(
-            WHAT,
-            report::line(&error),
-            "systemctl start docker, and see `socket` under [engine]",
-        ),
+/// Looks at everything that must be right before a push can go live. `asked` is what the tip of the branch asks
+/// for; it is fetched and rendered only once the remote and the engine have been seen to answer.
+pub async fn check<F>(config: &Config, daemon: Daemon, asked: impl FnOnce() -> F) -> Vec<Finding>
+where
+    F: Future<Output = Result<Asked, crate::model::run::Failure>>,
+{
+    let mut findings = vec![Finding::good("configuration", "every key is understood")];
+    findings.extend(
+        config
+            .warnings()
+            .into_iter()
+            .map(|warning| Finding::doubtful(warning.key, warning.message, warning.hint)),
+    );
+    findings.push(files::state(config));
+    findings.extend(files::record(config).await);
+    findings.extend(machine::clock().await);
+    let engine = machine::engine(config).await;
+    let remote = remote(config).await;
+    let both = [&engine, &remote].iter().all(|finding| finding.level == Level::Good);
+    findings.extend(machine::disks(config).await);
+    findings.extend([engine, remote]);
+    findings.extend(wakes::look(config, daemon).await);
+    if both {
+        findings.extend(stack::look(asked().await));
+    } else {
+        let why = "not looked at: it needs the engine and the remote";
+        findings.push(Finding::doubtful(stack::WHAT, why, "mend those first, then: agent check"));
     }
+    findings
 }
 
 async fn remote(config: &Config) -> Finding {
@@ -81,19 +105,5 @@ async fn remote(config: &Config) -> Finding {
             Finding::wrong(WHAT, report::line(&error), mend)
         }
         Err(error) => Finding::wrong(WHAT, error.to_string(), "please report this"),
-    }
-}
-
-fn state(config: &Config) -> Finding {
-    const WHAT: &str = "state folder";
-    let path = &config.state;
-    let parent = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    match rustix::fs::access(parent, rustix::fs::Access::WRITE_OK) {
-        Ok(()) => Finding::good(WHAT, path.display().to_string()),
-        Err(error) => Finding::wrong(
-            WHAT,
-            format!("{} cannot be written: {error}", parent.display()),
-            "run the agent as its own user, or change `state`",
-        ),
     }
 }

@@ -31,13 +31,12 @@ impl Agent {
         }
     }
 
-    /// Gives an order. Taking the daemon's place, what an earlier one left unfinished is ended first.
+    /// Gives an order.
     pub(super) async fn order(&self, order: &Order) -> Result<Accepted, CliError> {
         let world = match self {
             Self::Daemon(daemon) => return daemon.order(order).await,
             Self::Alone(world) => world,
         };
-        world.recover().await?;
         if matches!(order, Order::Retry | Order::Deploy { allow_prune: true }) {
             // Both are about the tip, which only a loop that has turned knows.
             let (tip, _) = world.fetch_tip().await?;

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::forges;
 use super::mask::is_secret;
 use super::remote::{self, Transport, transport};
 use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
 use super::{Config, SecretFile};
 use crate::model::cron;
+use crate::model::forge::Forge;
 
 /// Something that cannot run, and the key to mend.
 pub(super) struct Refusal {
@@ -153,13 +155,18 @@ fn wakes(config: &Config, out: &mut Refusals) {
     let hint = "keep it below \"1h\": it only spreads the polls of many machines";
     let short = config.poll.jitter < Duration::from_secs(3600);
     out.unless(short, "poll.jitter", "so long a jitter would skip polls", hint);
-    let github = &config.webhook.github;
-    let named = github.repository.as_deref().is_none_or(remote::is_repository);
-    let hint = "write it as GitHub does: \"owner/name\"";
-    out.unless(named, "webhook.github.repository", "this is not a repository's name", hint);
-    let known = github.secret_files.is_empty() || config.github_repository().is_some();
-    let message = "the repository's name cannot be told from source.url";
-    out.unless(known, "webhook.github.repository", message, hint);
+    for forge in Forge::ALL {
+        hook(config, forge, out);
+    }
+}
+
+fn hook(config: &Config, forge: Forge, out: &mut Refusals) {
+    let (hook, keys) = (config.webhook.forge(forge), forges::keys(forge));
+    let named = hook.repository.as_deref().is_none_or(|name| remote::is_repository(name, forge));
+    let hint = format!("write it as {forge} does: \"{}\"", remote::form(forge));
+    out.unless(named, keys.repository, "this is not a repository's name", hint.clone());
+    let known = hook.secret_files.is_empty() || config.repository(forge).is_some();
+    out.unless(known, keys.repository, "the repository's name cannot be told from source.url", hint);
 }
 
 fn build(build: &Build, out: &mut Refusals) {

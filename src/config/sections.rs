@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forges::ForgeHook;
 use super::secret::SecretFile;
 use super::text::{Size, duration, or_empty};
 
@@ -103,23 +104,24 @@ pub struct Webhook {
     /// None: nobody listens.
     #[serde(with = "or_empty")]
     pub listen: Option<SocketAddr>,
-    pub github: GithubHook,
+    pub github: ForgeHook,
+    pub gitlab: ForgeHook,
+    pub gitea: ForgeHook,
+    pub forgejo: ForgeHook,
+    pub bitbucket: ForgeHook,
 }
 
 impl Default for Webhook {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))), github: GithubHook::default() }
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
+            github: ForgeHook::default(),
+            gitlab: ForgeHook::default(),
+            gitea: ForgeHook::default(),
+            forgejo: ForgeHook::default(),
+            bitbucket: ForgeHook::default(),
+        }
     }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GithubHook {
-    /// Empty: GitHub's webhooks are not accepted.
-    pub secret_files: Vec<SecretFile>,
-    /// See [`super::Config::github_repository`] for the default.
-    #[serde(with = "or_empty")]
-    pub repository: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,17 @@ pub const LENGTH: usize = 32;
 
 /// The signature of the concatenated `parts`.
 pub fn sign(secret: &Secret, parts: &[&[u8]]) -> [u8; LENGTH] {
-    keyed(secret, parts).finalize().into_bytes().into()
+    sign_with(secret.expose().as_bytes(), parts)
+}
+
+/// As [`sign`], where the key is bytes and not a text.
+pub fn sign_with(key: &[u8], parts: &[&[u8]]) -> [u8; LENGTH] {
+    keyed(key, parts).finalize().into_bytes().into()
+}
+
+/// Whether `key` made `signature` over the concatenated `parts`, in constant time.
+pub fn matches(key: &[u8], parts: &[&[u8]], signature: &[u8; LENGTH]) -> bool {
+    keyed(key, parts).verify_slice(signature).is_ok()
 }
 
 /// The place in `secrets` of the one that made `signature` over the concatenated `parts`.
@@ -19,7 +29,7 @@ pub fn sign(secret: &Secret, parts: &[&[u8]]) -> [u8; LENGTH] {
 /// neither how much of a forgery was right nor which secret is in use.
 pub fn signer(secrets: &[Secret], parts: &[&[u8]], signature: &[u8; LENGTH]) -> Option<usize> {
     secrets.iter().enumerate().fold(None, |found, (place, secret)| {
-        let right = keyed(secret, parts).verify_slice(signature).is_ok();
+        let right = matches(secret.expose().as_bytes(), parts, signature);
         found.or(right.then_some(place))
     })
 }
@@ -31,8 +41,8 @@ pub fn from_hex(text: &str) -> Option<[u8; LENGTH]> {
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
-fn keyed(secret: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
+fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         // The construction hashes long keys and pads short ones: no length is wrong.
         unreachable!("HMAC takes keys of any length")
     };

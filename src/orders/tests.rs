@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::desired::Desired;
-use crate::model::run::{Entry, Failure, Kind, Outcome, RunId};
-use crate::record::{self, Denial, RecordError, Why};
+use crate::model::run::{Entry, Failure, Kind, Outcome, RunId, Status};
+use crate::record::{self, Denial, Live, RecordError, Why};
 use crate::store::Store;
 use crate::trigger;
 
@@ -28,7 +28,16 @@ impl World {
     async fn release(&self, digit: char) -> (RunId, ReleaseId) {
         let desired = desired(digit);
         let run = self.record.begin(Kind::Deploy, &desired.revision, "a change", "a test", 1).await.unwrap();
-        (run, self.record.succeed(run, &desired, "a change", 2).await.unwrap())
+        self.goes_live(run, Live::New { desired: &desired, subject: "a change" }, 2).await;
+        (run, self.record.current().await.unwrap().unwrap().id)
+    }
+
+    async fn goes_live(&self, run: RunId, live: Live<'_>, now: i64) {
+        let planned = Entry::Planned { summary: "nothing to do".into() };
+        for entry in [planned, Entry::Switching] {
+            self.record.append(run, entry, now).await.unwrap();
+        }
+        self.record.switched(run, live, now).await.unwrap();
     }
 
     async fn obey(&self, order: Order) -> Result<String, OrderError> {
@@ -68,6 +77,42 @@ async fn a_rollback_pins_the_release_before_and_denies_the_revision_that_runs() 
     assert_eq!(world.record.target().await.unwrap(), Target::Pinned(pin));
     assert_eq!(world.record.denial(&revision('b')).await.unwrap().unwrap().why, Why::RolledBack);
     assert!(world.wakes.pending().is_some());
+}
+
+#[tokio::test]
+async fn what_a_rollback_goes_back_from_is_known_at_the_switch() {
+    let world = World::new().await;
+    let (_, first) = world.release('a').await;
+    let (run, _) = world.release('b').await;
+    // Its old instances still drain.
+    assert_eq!(world.record.run(run).await.unwrap().status, Status::Live);
+    world.obey(BACK).await.unwrap();
+    let Target::Pinned(hold) = world.record.target().await.unwrap() else { panic!("not pinned") };
+    assert_eq!((hold.release, hold.denied), (first, Some(revision('b'))));
+}
+
+#[tokio::test]
+async fn a_switch_that_the_log_does_not_allow_makes_nothing_live() {
+    let world = World::new().await;
+    let desired = desired('a');
+    let run = world.record.begin(Kind::Deploy, &desired.revision, "", "", 1).await.unwrap();
+    let refused = world.record.switched(run, Live::New { desired: &desired, subject: "" }, 2).await;
+    assert!(matches!(refused, Err(RecordError::Illegal(_))));
+    assert_eq!(world.record.current().await.unwrap(), None);
+    assert_eq!(world.record.applied().await.unwrap(), None);
+    assert!(world.record.releases().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_mended_stays_the_release_it_was() {
+    let world = World::new().await;
+    let (_, first) = world.release('a').await;
+    let asks_nothing = world.record.begin(Kind::Deploy, &revision('b'), "", "", 3).await.unwrap();
+    world.record.unchanged(asks_nothing, &revision('b'), 4).await.unwrap();
+    let run = world.record.begin(Kind::Heal, &revision('a'), "", "", 5).await.unwrap();
+    world.goes_live(run, Live::Mended, 6).await;
+    assert_eq!(world.record.current().await.unwrap().unwrap().id, first);
+    assert_eq!(world.record.applied().await.unwrap(), Some(revision('b')));
 }
 
 #[tokio::test]
@@ -135,7 +180,7 @@ async fn pruning_keeps_the_newest_the_current_and_the_pinned_release() {
     }
     let (first, second) = (world.record.release(ReleaseId(1)).await.unwrap(), ReleaseId(2));
     let run = world.record.begin(Kind::Rollback, &revision('a'), "", "", 4).await.unwrap();
-    world.record.restored(run, &first, 5).await.unwrap();
+    world.goes_live(run, Live::Again(&first), 5).await;
     world.record.prune_releases(2, Some(second)).await.unwrap();
     let left: Vec<i64> = world.record.releases().await.unwrap().iter().map(|release| release.id.0).collect();
     assert_eq!(left, [5, 4, 2, 1]);

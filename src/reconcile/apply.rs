@@ -13,6 +13,7 @@ use crate::model::route::Route;
 use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 use crate::plan::{nginx, upstreams};
+use crate::record::Live;
 use crate::roll::{self, Journal, Pace, Rolling};
 use crate::route::{self, Nginx};
 
@@ -33,22 +34,28 @@ pub(super) struct Act<'a, E> {
 }
 
 impl<E: Engine> Act<'_, E> {
-    /// Makes the plan so, or puts everything back.
-    pub(super) async fn carry_out(&self, observed: &Observed) -> Result<(), Trouble> {
+    /// Makes the plan so (`Ok(Ok)`), or puts everything back (`Ok(Err)`, with why). The outer error: it is
+    /// somewhere between, and the run is to be recovered.
+    pub(super) async fn carry_out(
+        &self,
+        observed: &Observed,
+        live: Live<'_>,
+    ) -> Result<Result<(), Trouble>, Trouble> {
         let before = self.world.live_nginx();
-        self.check(observed).await?;
-        let Err(trouble) = self.switch_over(observed).await else { return Ok(()) };
+        let Err(trouble) = self.switch_over(observed, live).await else { return Ok(Ok(())) };
         let reason = match &trouble {
             Trouble::Newer => "something newer is to be reached".to_owned(),
             Trouble::Failure { failure, .. } => failure.message.clone(),
         };
-        self.journal.write(Entry::Reverting { reason }).await?;
+        // A log that cannot be written (a full disk) must not keep the old release from coming back.
+        let written = self.journal.write(Entry::Reverting { reason }).await;
         self.put_back(before).await?;
-        Err(trouble)
+        written?;
+        Ok(Err(trouble))
     }
 
     /// nginx reads the configuration that would go live, before any container is touched.
-    async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
+    pub(super) async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
         if self.desired.proxy().is_none() {
             return Ok(());
         }
@@ -60,14 +67,13 @@ impl<E: Engine> Act<'_, E> {
         self.with_nginx(running, async |nginx: Nginx<'_, E>| Ok(nginx.check(&text).await?)).await
     }
 
-    async fn switch_over(&self, observed: &Observed) -> Result<(), Trouble> {
+    async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
         roll::bring_up(&rolling).await?;
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;
         self.route(&rolling, observed).await?;
-        self.journal.write(Entry::Switched).await?;
-        Ok(())
+        Ok(self.journal.switched(live).await?)
     }
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.

@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use crate::model::run::{Entry, RunId};
-use crate::record::Record;
+use crate::record::{Live, Record};
 use crate::roll::{Journal, JournalError};
 
 /// Writes one run's entries.
@@ -17,6 +17,15 @@ impl Journal for RunJournal {
         tracing::info!(run = self.run.0, "{}", said(&entry));
         let written = self.record.append(self.run, entry, now()).await;
         written.map(drop).map_err(|error| JournalError(error.into()))
+    }
+}
+
+impl RunJournal {
+    /// Writes that the new instances have the requests, and with it what is live from now on.
+    pub(super) async fn switched(&self, live: Live<'_>) -> Result<(), JournalError> {
+        tracing::info!(run = self.run.0, "{}", said(&Entry::Switched));
+        let written = self.record.switched(self.run, live, now()).await;
+        written.map_err(|error| JournalError(error.into()))
     }
 }
 

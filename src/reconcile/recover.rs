@@ -1,25 +1,26 @@
-//! After a crash: every run that has begun and not ended is brought to an end, from its log and from what the
-//! engine shows. One whose requests had been switched is finished; any other is undone.
+//! Every run that has begun and not ended is brought to an end, from its log and from what the engine shows:
+//! after a crash, and after a run whose own way back failed. One whose requests had been switched is live, so only
+//! its old instances are left to retire; any other is undone.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::model::run::{Entry, Kind, Outcome, Status};
+use crate::model::run::{Entry, Outcome, Status};
 use crate::plan::diff::Plan;
 use crate::plan::{nginx, upstreams};
-use crate::record::{Run, Target};
+use crate::record::Run;
 use crate::roll::Journal;
 
 use super::Reconciler;
 use super::apply::Act;
-use super::journal::{RunJournal, now};
+use super::journal::RunJournal;
 use super::trouble::Trouble;
 
 impl<E: Engine> Reconciler<E> {
-    /// Ends what a killed agent left. Called before the first turn, with nobody else at work.
-    pub async fn recover(&self) -> Result<(), Trouble> {
+    /// Ends what was left in the middle. The first act of every turn: no plan may be made from a state between.
+    pub(super) async fn recover(&self) -> Result<(), Trouble> {
         for run in self.record.unended().await? {
-            tracing::warn!(run = run.id.0, status = %run.status, "an earlier agent was cut off in this run");
+            tracing::warn!(run = run.id.0, status = %run.status, "this run was left in the middle");
             self.recover_one(&run).await?;
         }
         Ok(())
@@ -41,32 +42,16 @@ impl<E: Engine> Reconciler<E> {
             Act { world: self, journal, desired: &desired, before, plan: &plan, run: run.id, newer: &newer };
         if run.status == Status::Live {
             act.retire().await?;
-            return self.finish(run, &desired).await;
+            act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
+            return Ok(());
         }
         if run.status != Status::Reverting {
-            let reason = "the agent was cut off before requests were switched".to_owned();
+            let reason = "the run was cut off before requests were switched".to_owned();
             act.journal.write(Entry::Reverting { reason }).await?;
         }
         let text = self.nginx_of(&act, &plan).await?;
         act.put_back(text).await?;
         act.journal.write(Entry::Ended { outcome: Outcome::Interrupted }).await?;
-        Ok(())
-    }
-
-    async fn finish(&self, run: &Run, desired: &crate::model::desired::Desired) -> Result<(), Trouble> {
-        match (run.kind, self.record.target().await?) {
-            (Kind::Rollback, Target::Pinned(hold)) => {
-                let release = self.record.release(hold.release).await?;
-                self.record.restored(run.id, &release, now()).await?;
-            }
-            (Kind::Heal, _) => {
-                let journal = RunJournal { record: self.record.clone(), run: run.id };
-                journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
-            }
-            _ => {
-                self.record.succeed(run.id, desired, &run.subject, now()).await?;
-            }
-        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::model::run::{Entry, Kind, Outcome, RunId};
 use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
-use crate::record::{Denial, Release, Target, Why};
+use crate::record::{Denial, Live, Release, Target, Why};
 use crate::roll::{self, Journal};
 use crate::trigger::Reason;
 
@@ -32,6 +32,13 @@ const ADDRESSES: &str = "addresses";
 pub(super) enum Goal<'a> {
     Revision(&'a Revision),
     Release(&'a Release, Purpose),
+}
+
+/// A run that is ready to touch containers.
+struct Ready {
+    desired: Desired,
+    plan: Plan,
+    observed: Observed,
 }
 
 impl<E: Engine> Reconciler<E> {
@@ -56,19 +63,52 @@ impl<E: Engine> Reconciler<E> {
                 // Never ends: it only cancels, and the work ends by that.
                 () = self.watch_for_newer(kind, &revision, &newer) => work.await,
             }
-        };
+        }?;
         self.end(run, kind, &revision, result).await
     }
 
+    /// Makes the goal so (`Ok(Ok)`), or leaves all as it was (`Ok(Err)`, with why). The outer error: the run is
+    /// somewhere between, and the next turn recovers it before it does anything else.
     async fn work(
         &self,
         run: RunId,
         goal: &Goal<'_>,
         subject: &str,
         newer: &CancellationToken,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Result<(), Trouble>, Trouble> {
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
+        let journal = RunJournal { record: self.record.clone(), run };
+        let Ready { desired, plan, observed } = match self.prepare(&journal, goal, before, newer).await {
+            Ok(Some(ready)) => ready,
+            Ok(None) => return Ok(Ok(())),
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let live = match goal {
+            Goal::Revision(_) => Live::New { desired: &desired, subject },
+            Goal::Release(release, Purpose::Release) => Live::Again(release),
+            Goal::Release(_, Purpose::Heal) => Live::Mended,
+        };
+        let act = Act { world: self, journal, desired: &desired, before, plan: &plan, run, newer };
+        if let Err(trouble) = act.check(&observed).await {
+            return Ok(Err(trouble));
+        }
+        if let Err(trouble) = act.carry_out(&observed, live).await? {
+            return Ok(Err(trouble));
+        }
+        act.retire().await?;
+        act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
+        Ok(Ok(()))
+    }
+
+    /// Everything before the first container is touched. `None` when the revision asks for nothing new.
+    async fn prepare(
+        &self,
+        journal: &RunJournal,
+        goal: &Goal<'_>,
+        before: Option<&Desired>,
+        newer: &CancellationToken,
+    ) -> Result<Option<Ready>, Trouble> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
@@ -78,7 +118,6 @@ impl<E: Engine> Reconciler<E> {
                 warnings: Vec::new(),
             },
         };
-        let journal = RunJournal { record: self.record.clone(), run };
         for text in &rendered.warnings {
             journal.write(Entry::Note { text: text.clone() }).await?;
         }
@@ -91,30 +130,18 @@ impl<E: Engine> Reconciler<E> {
         let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
         self.guard(&plan, &rendered.desired, before).await?;
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
-        self.build(&journal, &plan, &rendered, newer).await?;
+        self.build(journal, &plan, &rendered, newer).await?;
         roll::prepare(&rendered.desired, &plan).await?;
         self.ask_nginx(&mut rendered.desired, before).await?;
-        let desired = &rendered.desired;
-        self.record.keep_intent(run, &plan, desired).await?;
+        let desired = rendered.desired;
+        self.record.keep_intent(journal.run, &plan, &desired).await?;
         self.record.set_fact(ADDRESSES, &plan.addresses).await?;
-        let act = Act { world: self, journal, desired, before, plan: &plan, run, newer };
         let same_routes = before.is_some_and(|b| b.routes == desired.routes && b.nginx == desired.nginx);
         if plan.is_empty() && same_routes && matches!(goal, Goal::Revision(_)) {
-            self.record.unchanged(run, &desired.revision, now()).await?;
-            return Ok(());
+            self.record.unchanged(journal.run, &desired.revision, now()).await?;
+            return Ok(None);
         }
-        act.carry_out(&observed).await?;
-        act.retire().await?;
-        match goal {
-            Goal::Revision(_) => {
-                self.record.succeed(run, desired, subject, now()).await?;
-            }
-            Goal::Release(release, Purpose::Release) => self.record.restored(run, release, now()).await?,
-            Goal::Release(_, Purpose::Heal) => {
-                act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
-            }
-        }
-        Ok(())
+        Ok(Some(Ready { desired, plan, observed }))
     }
 
     /// Which nginx will read the configuration; the one from before, unless its image is another now.

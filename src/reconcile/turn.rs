@@ -66,6 +66,7 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn reach(&self, reason: &Reason) -> Result<(), Trouble> {
+        self.recover().await?;
         let target = self.record.target().await?;
         if target == Target::Down {
             return self.take_down().await;

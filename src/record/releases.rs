@@ -1,4 +1,4 @@
-//! Releases: what a successful run made live, whole, so that it can be restored with nothing else.
+//! Releases: what a run made live, whole, so that it can be restored with nothing else.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
 use super::runs::append;
 use super::{Record, RecordError, facts};
 
-/// The immutable result of a successful run. Time is milliseconds since the Unix epoch.
+/// What a run made live; immutable. Time is milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Release {
     pub id: ReleaseId,
@@ -23,45 +23,59 @@ pub struct Release {
     pub desired: Desired,
 }
 
+/// What is live once a run has switched.
+#[derive(Clone, Copy, Debug)]
+pub enum Live<'a> {
+    /// Something new, which becomes a release.
+    New { desired: &'a Desired, subject: &'a str },
+    /// An earlier release.
+    Again(&'a Release),
+    /// The current release still, whatever revisions without a release were live after it.
+    Mended,
+}
+
 /// Which release runs.
 const CURRENT: &str = "current-release";
 /// The newest revision that is live, though it may have changed nothing.
 const APPLIED: &str = "applied-revision";
 
 impl Record {
-    /// Ends a run well and makes its result the current release, in one transaction.
-    pub async fn succeed(
+    /// Requests go to the run's instances: its log says so and its result is the current release, in one
+    /// transaction. What follows in the run, retiring the old instances, changes neither.
+    pub async fn switched(&self, run: RunId, live: Live<'_>, now: i64) -> Result<(), RecordError> {
+        match live {
+            Live::New { desired, subject } => self.release_new(run, desired, subject, now).await,
+            Live::Again(release) => {
+                let (id, revision) = (release.id, release.revision.to_string());
+                self.store
+                    .write(move |sql| {
+                        append(sql, run, &Entry::Switched, now)?;
+                        make_current(sql, id, &revision)
+                    })
+                    .await
+            }
+            Live::Mended => self.append(run, Entry::Switched, now).await.map(drop),
+        }
+    }
+
+    async fn release_new(
         &self,
         run: RunId,
         desired: &Desired,
         subject: &str,
         now: i64,
-    ) -> Result<ReleaseId, RecordError> {
+    ) -> Result<(), RecordError> {
         let (text, revision) = (serde_json::to_string(desired)?, desired.revision.to_string());
         let subject = subject.to_owned();
         self.store
             .write(move |sql| {
+                append(sql, run, &Entry::Switched, now)?;
                 sql.prepare_cached(
                     "INSERT INTO releases (run, revision, subject, created_at, desired)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![run.0, revision, subject, now, text])?;
-                let id = ReleaseId(sql.last_insert_rowid());
-                make_current(sql, id, &revision)?;
-                append(sql, run, &Entry::Ended { outcome: Outcome::Succeeded }, now)?;
-                Ok(id)
-            })
-            .await
-    }
-
-    /// Ends a run that brought back an existing release.
-    pub async fn restored(&self, run: RunId, release: &Release, now: i64) -> Result<(), RecordError> {
-        let (id, revision) = (release.id, release.revision.to_string());
-        self.store
-            .write(move |sql| {
-                make_current(sql, id, &revision)?;
-                append(sql, run, &Entry::Ended { outcome: Outcome::Succeeded }, now)?;
-                Ok(())
+                make_current(sql, ReleaseId(sql.last_insert_rowid()), &revision)
             })
             .await
     }

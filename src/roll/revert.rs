@@ -20,9 +20,7 @@ pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
     let (ours, others): (Vec<Instance>, Vec<Instance>) =
         observed.instances.into_iter().partition(|instance| instance.run == rolling.run);
     // Those that hold a port, a name or an address that the old ones need must be gone first.
-    for result in join_all(ours.iter().map(|instance| rolling.remove_own(instance))).await {
-        result?;
-    }
+    let removed = join_all(ours.iter().map(|instance| rolling.remove_own(instance))).await;
     let olds = rolling.plan.rolls.iter().flat_map(|roll| &roll.old);
     let olds = olds.chain(rolling.plan.removals.iter().flat_map(|removal| &removal.old));
     let olds: Vec<&OldInstance> = olds.filter(|old| old.serving).collect();
@@ -31,7 +29,9 @@ pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
         Some(rolling.put_back(instance, old))
     });
     let results: Vec<Result<(), EngineError>> = join_all(back).await;
-    results.into_iter().collect::<Result<(), _>>().map_err(failed)
+    results.into_iter().collect::<Result<(), _>>().map_err(failed)?;
+    // Only now: a log that cannot be written must not keep the old ones from coming back.
+    Ok(removed.into_iter().collect::<Result<(), _>>()?)
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {

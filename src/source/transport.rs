@@ -103,7 +103,10 @@ fn translate(remote: &Remote, error: git2::Error) -> SourceError {
         }
         (ErrorClass::Ssh, _) => ssh(remote, error, &message),
         // A local path is taken for one only while it exists.
-        _ if says("failed to resolve path") || says("unsupported url protocol") => {
+        _ if says("failed to resolve path")
+            || says("unsupported url protocol")
+            || says("could not find repository") =>
+        {
             SourceError::NoSuchRepository { url }
         }
         (_, ErrorCode::NotFound) => SourceError::NoSuchRepository { url },

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// Set inside the namespaces: the folder of the private engine.
 const INSIDE: &str = "AGENTTEST_PRIVATE_ENGINE";
-const IMAGES: [&str; 2] = ["nginx:1.26", "agenttest-base:1"];
+const IMAGES: [&str; 2] = ["nginx:1.30", "agenttest-base:1"];
 
 #[test]
 fn after_an_engine_restart_without_an_agent_every_path_answers_with_its_own_app() {

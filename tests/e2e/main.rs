@@ -28,6 +28,7 @@ mod bad_pushes;
 mod burst;
 mod changes;
 mod crash;
+mod doctor;
 mod drift;
 mod engine_restart;
 mod in_place;

@@ -52,6 +52,23 @@ fn a_rollback_needs_no_network_and_no_build_and_stays_until_the_next_commit() {
 }
 
 #[test]
+fn a_rollback_while_the_old_instance_drains_goes_back_from_what_has_just_gone_live() {
+    let world = World::live_at_once();
+    let _held = world.connect_to("web");
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    let first_release = world.eventually("the second version", || {
+        let releases = world.record(async |record| record.releases().await.unwrap());
+        (releases.len() == 2).then(|| releases[1].id)
+    });
+    assert_eq!(world.runs()[0].outcome, None, "the old instance still drains");
+    world.ordered(&BACK);
+    let Target::Pinned(hold) = world.target() else { panic!("not pinned") };
+    assert_eq!((hold.release, hold.denied.unwrap().to_string()), (first_release, second));
+    assert_eq!(world.says(WEB), "web 1");
+}
+
+#[test]
 fn a_rollback_that_holds_is_lifted_by_a_person_only() {
     let (world, _) = world();
     world.ordered(&BACK_AND_STAY);

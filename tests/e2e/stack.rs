@@ -14,7 +14,7 @@ x-app: &app
   stop_grace_period: 2s
 services:
   nginx:
-    image: nginx:1.26
+    image: nginx:1.30
     restart: unless-stopped
     stop_signal: SIGQUIT
     stop_grace_period: 2s

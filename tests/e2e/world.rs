@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -227,6 +227,13 @@ impl World {
     /// Asks both apps all the time.
     pub(crate) fn client(&self) -> Client {
         Client::start(self.port, stack::BOTH)
+    }
+
+    /// A connection that is open and says nothing, from the host to a service's container.
+    pub(crate) fn connect_to(&self, service: &str) -> TcpStream {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = docker::docker(&["inspect", "-f", format, &self.container(service)]);
+        TcpStream::connect((address.as_str(), 8000)).expect("a connection to the app")
     }
 
     pub(crate) fn running(&self) -> BTreeMap<String, Vec<String>> {

@@ -187,7 +187,7 @@ fn sweep(stack: &str) {
 
 /// The stack's, or another one to try.
 fn nginx_image() -> String {
-    std::env::var("AGENT_TEST_NGINX").unwrap_or_else(|_| "nginx:1.26".to_owned())
+    std::env::var("AGENT_TEST_NGINX").unwrap_or_else(|_| "nginx:1.30".to_owned())
 }
 
 pub(crate) fn text(routes: &[Route], upstreams: &Upstreams) -> String {

@@ -14,7 +14,7 @@ use crate::model::place::Place;
 use crate::model::route::Route;
 use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::plan::diff::{Build, NewInstance, OldInstance, Plan, Removal, Roll};
-use crate::record::{self, Denial, Hold, Record, Why};
+use crate::record::{self, Denial, Hold, Live, Record, Why};
 use crate::store::Store;
 use crate::trigger;
 
@@ -86,7 +86,7 @@ impl Story {
         let hold = Hold { release: first.id, hold: false, denied, since: at };
         story.record.pin(hold, RunId(2)).await.unwrap();
         let run = story.begin(Kind::Rollback, 'a', "Sell things", "a person asked", at).await;
-        story.record.restored(run, &first, at + 900).await.unwrap();
+        story.goes_live(run, Live::Again(&first), at + 900).await;
         story
     }
 
@@ -106,7 +106,14 @@ impl Story {
 
     async fn succeed(&self, digit: char, subject: &str, reason: &str, at: i64) {
         let run = self.begin(Kind::Deploy, digit, subject, reason, at - 8_400).await;
-        self.record.succeed(run, &desired(digit), subject, at).await.unwrap();
+        self.goes_live(run, Live::New { desired: &desired(digit), subject }, at).await;
+    }
+
+    async fn goes_live(&self, run: RunId, live: Live<'_>, at: i64) {
+        self.write(run, at, Entry::Planned { summary: "0 to build; flask-soft".into() }).await;
+        self.write(run, at, Entry::Switching).await;
+        self.record.switched(run, live, at).await.unwrap();
+        self.write(run, at, Entry::Ended { outcome: Outcome::Succeeded }).await;
     }
 
     async fn begin(&self, kind: Kind, digit: char, subject: &str, reason: &str, at: i64) -> RunId {
