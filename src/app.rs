@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod control;
+mod dashboard;
 mod hooks;
 mod open;
 mod preview;
@@ -42,6 +43,8 @@ pub enum AppError {
     },
     #[error("the webhook cannot be set up")]
     Hook(#[from] open::HookError),
+    #[error("the dashboard cannot be set up")]
+    Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
 }
@@ -61,6 +64,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
+    }
+    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));

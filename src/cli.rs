@@ -110,4 +110,4 @@ fn unparsed(error: &clap::Error) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,8 +24,8 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune, Roll, Source,
-    Stack, Webhook,
+    Build, Dashboard, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
+    Roll, Source, Stack, Webhook,
 };
 pub use text::Size;
 pub use warn::Warning;
@@ -44,6 +44,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub dashboard: Dashboard,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -62,6 +63,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            dashboard: Dashboard::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -115,6 +117,7 @@ impl Config {
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
+            ("dashboard.token_file", &self.dashboard.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
@@ -134,10 +137,14 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
-        let single = [&mut self.stack.env_file, &mut self.source.token_file, &mut self.source.ssh_key_file]
-            .into_iter();
+        let single = [
+            &mut self.stack.env_file,
+            &mut self.source.token_file,
+            &mut self.source.ssh_key_file,
+            &mut self.dashboard.token_file,
+        ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
-        for secret in single.flatten().chain(hooks) {
+        for secret in single.into_iter().flatten().chain(hooks) {
             secret.anchor(folder);
         }
     }

@@ -131,6 +131,8 @@ const REJECTED: &[(&str, &str)] = &[
     ("webhook.forgejo.repository", "\"you/\""),
     ("webhook.bitbucket.secret_files", "[\"\"]"),
     ("webhook.bitbucket.repository", "\"{workspace}/shop\""),
+    ("dashboard.listen", "\"localhost:9091\""),
+    ("dashboard.token_file", "\"credential:\""),
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),

@@ -34,6 +34,9 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     source(&config.source, &mut out);
     signing_in(&config.source, &mut out);
     wakes(config, &mut out);
+    let hint = "write a long random text into a file (`openssl rand -hex 24`) and name it here";
+    let guarded = config.dashboard.listen.is_none() || config.dashboard.token_file.is_some();
+    out.unless(guarded, "dashboard.token_file", "the dashboard would be open to everybody", hint);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);

@@ -12,6 +12,7 @@ use minijinja::{
 };
 use serde::Serialize;
 
+use super::links::NOWHERE;
 use super::{Options, Published, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
@@ -42,6 +43,7 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
             template.render(context! {
                 servers => Value::from(Serde(servers(routes, upstreams, options.published.as_ref()))),
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
+                links => Value::from(Serde(links(routes, upstreams))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
                 ipv6 => options.ipv6,
                 linger => options.version.and_then(Version::linger).map(milliseconds),
@@ -130,6 +132,8 @@ struct RouteView<'a> {
     strip: bool,
     /// A pool's name; `None` when the service has no instance.
     upstream: Option<String>,
+    /// A link's name; `None` when the service has several instances.
+    link: Option<String>,
     websocket: bool,
     body_size: Option<&'a str>,
     timeout: Option<String>,
@@ -143,6 +147,13 @@ struct PoolView<'a> {
     place: String,
     port: u16,
     addresses: Vec<String>,
+}
+
+/// What a service's port is looked up under, and where that leads.
+#[derive(Serialize)]
+struct LinkView {
+    name: String,
+    to: String,
 }
 
 fn servers<'a>(
@@ -174,7 +185,7 @@ fn servers<'a>(
 
 fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
     let bare = route.path.strip_suffix('/').unwrap_or(&route.path);
-    let instances = upstreams.get(&route.service).is_some_and(|addresses| !addresses.is_empty());
+    let instances = upstreams.get(&route.service).map_or(0, Vec::len);
     let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
     RouteView {
         service: &route.service,
@@ -183,7 +194,8 @@ fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
         bare: Some(bare).filter(|bare| !bare.is_empty()),
         redirect: route.path.ends_with('/'),
         strip: route.strip && !bare.is_empty(),
-        upstream: instances.then(|| pool_name(&route.service, route.port)),
+        upstream: (instances > 0).then(|| pool_name(&route.service, route.port)),
+        link: (instances < 2).then(|| pool_name(&route.service, route.port)),
         websocket: route.websocket,
         body_size: route.body_size.as_deref(),
         timeout: timeout.map(milliseconds),
@@ -206,6 +218,23 @@ fn pools<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<PoolView<'a>> {
         });
     }
     pools.into_values().collect()
+}
+
+fn links(routes: &[Route], upstreams: &Upstreams) -> Vec<LinkView> {
+    let targets: BTreeMap<(&str, u16), String> = routes
+        .iter()
+        .filter_map(|route| {
+            let addresses = upstreams.get(&route.service).map_or(&[][..], Vec::as_slice);
+            let to = match addresses {
+                [] => NOWHERE.to_owned(),
+                [address] => format!("{address}:{}", route.port),
+                _ => return None,
+            };
+            Some(((route.service.as_str(), route.port), to))
+        })
+        .collect();
+    let view = |((service, port), to)| LinkView { name: pool_name(service, port), to };
+    targets.into_iter().map(view).collect()
 }
 
 /// nginx compares the names of upstreams without case; services may differ in nothing else. No service's name
