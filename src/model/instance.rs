@@ -239,6 +239,9 @@ pub struct Condition {
     /// Restarts by the engine since it was created.
     pub restarts: i64,
     pub out_of_memory: bool,
+    /// The exit code of its last end, where it was started again after that and the engine still knows.
+    #[serde(default)]
+    pub last_exit: Option<i64>,
     /// What the engine itself says is wrong, such as a port that is taken.
     pub error: String,
     /// The main process on the host; 0 when it does not run.

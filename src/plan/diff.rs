@@ -187,18 +187,22 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], given: &Given<'_>)
     let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i)).collect();
     old.extend(good.iter().take(surplus).map(|i| retiring(i)));
     let reason = if add == 0 {
-        format!("{} instances too many", old.len())
+        format!("{} too many", instances(old.len()))
     } else if seen.is_empty() {
         let known = given.before.is_some_and(|before| before.services.contains_key(name));
         if known { "its container is gone".into() } else { "new in this stack".into() }
     } else if other.iter().any(|i| i.fingerprint != service.fingerprint) {
         explain::changes(given.before.and_then(|before| before.services.get(name)), service)
     } else if other.is_empty() {
-        format!("{add} instances too few")
+        format!("{} too few", instances(add as usize))
     } else {
         "its container does not run".into()
     };
     Compared::Roll { reason, add, old }
+}
+
+fn instances(count: usize) -> String {
+    if count == 1 { "1 instance".into() } else { format!("{count} instances") }
 }
 
 /// It is what is wanted and callers can find it.

@@ -35,12 +35,18 @@ impl World {
 
     /// What the program prints for a person; it must succeed.
     pub(crate) fn agent(&self, arguments: &[&str]) -> String {
+        let (success, said) = self.try_agent(arguments);
+        assert!(success, "{said}");
+        said
+    }
+
+    /// Whether it succeeded, and all that it printed.
+    pub(crate) fn try_agent(&self, arguments: &[&str]) -> (bool, String) {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
         program.args(arguments).arg("--config").arg(self.path().join("agent.toml")).env("NO_COLOR", "1");
         let done = program.output().expect("the agent");
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-        said
+        let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), said)
     }
 
     pub(crate) fn order(&self, order: &Order) -> Answer {

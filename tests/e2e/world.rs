@@ -37,7 +37,7 @@ pub(crate) struct World {
     /// Appended to the configuration.
     pub(crate) settings: String,
     /// Where the agent fetches from.
-    url: String,
+    pub(crate) url: String,
     /// Where its webhooks are told: on a port of the agent's own, or through nginx.
     hooks: u16,
     runtime: Runtime,

@@ -233,7 +233,15 @@ pub(crate) fn observed() -> Observed {
         run: RunId(run),
         revision: revision('b').to_string(),
         image_id: "sha256:77".into(),
-        condition: Condition { phase, health, restarts, out_of_memory: false, error: String::new(), pid: 1 },
+        condition: Condition {
+            phase,
+            health,
+            restarts,
+            out_of_memory: false,
+            last_exit: None,
+            error: String::new(),
+            pid: 1,
+        },
         endpoints: BTreeMap::new(),
     };
     Observed {

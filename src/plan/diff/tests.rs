@@ -66,6 +66,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
             health: None,
             restarts: 0,
             out_of_memory: false,
+            last_exit: None,
             error: String::new(),
             pid: 1,
         },
@@ -313,4 +314,19 @@ fn new_content_for_running_instances_is_a_refresh_and_no_roll() {
         (1, 0),
         "a folder of its own, filled before it starts"
     );
+}
+
+#[test]
+fn one_instance_is_not_called_instances() {
+    for (runs, wanted, reason) in [
+        (1, 2, "1 instance too few"),
+        (1, 3, "2 instances too few"),
+        (2, 1, "1 instance too many"),
+        (3, 1, "2 instances too many"),
+    ] {
+        let desired = desired(vec![service("web", "f1", wanted)]);
+        let observed = world((1..=runs).map(|n| instance(&desired.services["web"], n, None)).collect());
+        let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
+        assert_eq!(plan.rolls[0].reason, reason);
+    }
 }
