@@ -3,6 +3,7 @@
 pub mod check;
 pub mod control;
 mod open;
+mod outside;
 mod preview;
 mod view;
 

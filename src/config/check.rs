@@ -1,5 +1,7 @@
 //! What a value's form alone does not show: bounds, and what must or must not stand together.
 
+mod outside;
+
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     source(&config.source, &mut out);
     signing_in(&config.source, &mut out);
     wakes(config, &mut out);
+    outside::outside(config, &mut out);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
@@ -249,6 +252,7 @@ fn paths(config: &Config, out: &mut Refusals) {
         ("source.ca_file", config.source.ca_file.as_ref()),
         ("nginx.folder", config.nginx.folder.as_ref()),
         ("nginx.template", config.nginx.template.as_ref()),
+        ("gates.signed_by", config.gates.signed_by.as_ref()),
     ];
     for (key, path) in plain.into_iter().filter_map(|(key, path)| Some((key, path?))) {
         one_path(key, path, out);
