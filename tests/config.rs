@@ -120,6 +120,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("poll.schedule", "\"0 3 31 2 *\""),
     ("poll.jitter", "\"1d\""),
     ("webhook.listen", "\"9090\""),
+    ("webhook.publish", "\"/\""),
     ("webhook.github.secret_files", "\"/etc/agent/webhook\""),
     ("webhook.github.repository", "\"https://github.com/you/shop\""),
     ("webhook.gitlab.secret_files", "[\"glpat-0123456789abcdef\"]"),

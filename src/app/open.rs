@@ -16,6 +16,7 @@ use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
+use crate::inbox;
 use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
 use crate::reconcile::{Reconciler, Situation};
@@ -68,7 +69,7 @@ pub enum HookError {
 
 /// All tables, in the order in which they came to be. Append only.
 fn migrations() -> Vec<Migration> {
-    [trigger::MIGRATIONS, record::MIGRATIONS].concat()
+    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
 }
 
 /// Opens everything for working with it: one process at a time.

@@ -40,6 +40,9 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
+    let clash = config.webhook.publish.as_ref().is_some_and(|own| own.listen == config.nginx.generation_port);
+    let hint = "publish them on another port; 80 is the default";
+    out.unless(!clash, "webhook.publish", "this is the port of nginx.generation_port", hint);
     policy(&config.policy, &mut out);
     paths(config, &mut out);
     let socket = config.engine.socket.as_deref().unwrap_or("/");

@@ -33,7 +33,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
         out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
     }
-    let pushes = config.webhook.listen.is_some() && config.webhook.accepted().next().is_some();
+    let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
+    let pushes = heard && config.webhook.accepted().next().is_some();
     if config.poll.schedule().is_none() && !pushes {
         let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
         out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });
