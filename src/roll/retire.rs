@@ -53,10 +53,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
 
     /// Stops and removes, with the grace of the release the instance belongs to.
     pub(super) async fn end(&self, service: &str, id: &InstanceId) -> Result<(), EngineError> {
+        self.engine.stop(id, self.grace(service)).await?;
+        self.engine.remove(id).await
+    }
+
+    pub(super) fn grace(&self, service: &str) -> Duration {
         let known = self.before.and_then(|before| before.services.get(service));
         let known = known.or_else(|| self.desired.services.get(service));
         let seconds = known.map_or(GRACE_SECONDS, |service| service.template.stop_grace_seconds);
-        self.engine.stop(id, Duration::from_secs(seconds.into())).await?;
-        self.engine.remove(id).await
+        Duration::from_secs(seconds.into())
     }
 }
