@@ -27,6 +27,7 @@ mod world;
 mod bad_pushes;
 mod burst;
 mod changes;
+mod cleaning;
 mod crash;
 mod doctor;
 mod drift;
