@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{EmptySecret, Secret};
+use crate::inbox;
 use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
 use crate::reconcile::{Reconciler, Situation};
@@ -62,8 +63,8 @@ pub enum HookError {
 }
 
 /// All tables, in the order in which they came to be. Append only.
-fn migrations() -> Vec<Migration> {
-    [trigger::MIGRATIONS, record::MIGRATIONS].concat()
+pub fn migrations() -> Vec<Migration> {
+    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
 }
 
 /// Opens everything for working with it: one process at a time.

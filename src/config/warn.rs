@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::Config;
-use super::remote::{Transport, transport};
+use super::remote::{Transport, is_loopback, transport};
 
 /// Something that runs but should be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         };
         out.push(warning);
     }
-    if transport(&config.source.url) == Some(Transport::Http) {
+    if transport(&config.source.url) == Some(Transport::Http) && !is_loopback(&config.source.url) {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
         out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
     }
@@ -38,7 +38,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
         out.push(Warning { key: "dashboard.listen", message, hint });
     }
-    let pushes = config.webhook.listen.is_some() && config.webhook.accepted().next().is_some();
+    let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
+    let pushes = heard && config.webhook.accepted().next().is_some();
     if config.poll.schedule().is_none() && !pushes {
         let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
         out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });

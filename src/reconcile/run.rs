@@ -112,7 +112,7 @@ impl<E: Engine> Reconciler<E> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
-                desired: release.desired.clone(),
+                desired: self.on_this_machine(&release.desired),
                 orders: Default::default(),
                 missing: BTreeSet::new(),
                 warnings: Vec::new(),

@@ -228,11 +228,8 @@ impl<E: Engine> Reconciler<E> {
 
     async fn take_down(&self) -> Result<(), Trouble> {
         let stack = &self.config.stack.name;
-        let current = self.record.current().await?;
         for instance in self.engine.observe(stack).await?.instances {
-            let known = current.as_ref().and_then(|release| release.desired.services.get(&instance.service));
-            let grace = known.map_or(10, |service| service.template.stop_grace_seconds);
-            self.engine.stop(&instance.id, Duration::from_secs(grace.into())).await?;
+            self.engine.stop(&instance.id).await?;
             self.engine.remove(&instance.id).await?;
         }
         self.engine.remove_networks(stack).await?;

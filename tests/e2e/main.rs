@@ -36,6 +36,7 @@ mod engine_restart;
 mod in_place;
 mod inputs;
 mod orders;
+mod published;
 mod remote;
 mod rollback;
 mod shapes;
