@@ -33,6 +33,8 @@ mod dashboard;
 mod doctor;
 mod drift;
 mod engine_restart;
+mod gates;
+mod github;
 mod in_place;
 mod inputs;
 mod orders;
