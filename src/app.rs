@@ -5,6 +5,7 @@ pub mod control;
 mod dashboard;
 mod hooks;
 mod open;
+mod outside;
 mod preview;
 mod view;
 

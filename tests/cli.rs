@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use agent::config::Config;
 use agent::model::run::{Entry, Kind, Outcome, RunId};
-use agent::record::{self, Record};
+use agent::record::Record;
 use agent::store::Store;
-use agent::trigger;
 use tempfile::TempDir;
 
 #[path = "common/git_repo.rs"]

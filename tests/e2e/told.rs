@@ -68,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) {
-        self.ordered(&Order::Deploy { allow_prune: false });
+        self.ordered(&Order::Deploy { allow_prune: false, despite_freeze: false });
     }
 
     /// Newest first.

@@ -1,5 +1,7 @@
 //! The switch itself: what is live before, during and after, also when it fails.
 
+use std::time::Duration;
+
 use agent::engine::Engine;
 use agent::model::class::Class;
 use agent::plan::nginx::{Options, Route, Upstreams, render};

@@ -14,9 +14,8 @@ use crate::model::place::Place;
 use crate::model::route::Route;
 use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::plan::diff::{Build, NewInstance, OldInstance, Plan, Removal, Roll};
-use crate::record::{self, Denial, Hold, Live, Record, Why};
+use crate::record::{Denial, Hold, Live, Record, Why};
 use crate::store::Store;
-use crate::trigger;
 
 /// 2026-11-22 14:02:00 UTC, in milliseconds.
 pub(crate) const AT: i64 = 1_795_356_120_000;
