@@ -28,6 +28,7 @@ mod world;
 mod bad_pushes;
 mod burst;
 mod changes;
+mod cleaning;
 mod crash;
 mod dashboard;
 mod doctor;
