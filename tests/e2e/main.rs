@@ -35,6 +35,7 @@ mod gates;
 mod github;
 mod in_place;
 mod inputs;
+mod kill_table;
 mod orders;
 mod published;
 mod remote;
