@@ -6,6 +6,7 @@ mod dashboard;
 mod hooks;
 pub mod logs;
 mod open;
+mod outside;
 mod preview;
 mod view;
 
@@ -25,7 +26,7 @@ use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup};
+pub use open::{OpenError, Opened, lookup, migrations};
 pub use preview::Preview;
 pub use view::{ViewError, observe};
 

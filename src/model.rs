@@ -4,6 +4,7 @@ pub mod class;
 pub mod cron;
 pub mod desired;
 pub mod forge;
+pub mod freeze;
 pub mod instance;
 pub mod nginx;
 pub mod place;

@@ -148,6 +148,9 @@ pub(super) struct Deploy {
     /// Allow this once that most services, or all, are gone from the stack
     #[arg(long)]
     pub(super) allow_prune: bool,
+    /// Do not wait for the end of a freeze
+    #[arg(long)]
+    pub(super) despite_freeze: bool,
     #[command(flatten)]
     pub(super) wait: Wait,
 }

@@ -1,5 +1,7 @@
 //! What a value's form alone does not show: bounds, and what must or must not stand together.
 
+mod outside;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     let hint = "write a long random text into a file (`openssl rand -hex 24`) and name it here";
     let guarded = config.dashboard.listen.is_none() || config.dashboard.token_file.is_some();
     out.unless(guarded, "dashboard.token_file", "the dashboard would be open to everybody", hint);
+    outside::outside(config, &mut out);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
@@ -230,6 +233,7 @@ fn paths(config: &Config, out: &mut Refusals) {
         ("source.ca_file", config.source.ca_file.as_ref()),
         ("nginx.folder", config.nginx.folder.as_ref()),
         ("nginx.template", config.nginx.template.as_ref()),
+        ("gates.signed_by", config.gates.signed_by.as_ref()),
     ];
     for (key, path) in plain.into_iter().filter_map(|(key, path)| Some((key, path?))) {
         one_path(key, path, out);

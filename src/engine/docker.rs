@@ -25,7 +25,6 @@ mod signal;
 mod volume;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
@@ -117,8 +116,8 @@ impl Engine for Docker {
         self.rename_endpoints(id, &[]).await
     }
 
-    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
-        self.stop_instance(id, grace).await
+    async fn stop(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.stop_instance(id).await
     }
 
     async fn rename(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {
@@ -129,8 +128,8 @@ impl Engine for Docker {
         self.remove_instance(id).await
     }
 
-    async fn shelve(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
-        self.shelve_instance(id, grace).await
+    async fn shelve(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.shelve_instance(id).await
     }
 
     async fn mounted(&self, stack: &str) -> Result<Vec<String>, EngineError> {

@@ -214,6 +214,11 @@ impl Instance {
         self.endpoints.values().any(|e| e.aliases.contains(&self.service))
     }
 
+    /// Callers could find it and cannot any more: it only finishes what it has begun.
+    pub fn dismissed(&self) -> bool {
+        self.endpoints.values().any(|endpoint| endpoint.address.is_some()) && !self.admitted()
+    }
+
     pub fn running(&self) -> bool {
         matches!(self.condition.phase, Phase::Running)
     }

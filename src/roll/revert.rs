@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
+use crate::model::desired::Order;
 use crate::model::instance::Instance;
 use crate::model::run::Entry;
-use crate::plan::diff::OldInstance;
+use crate::plan::diff::{OldInstance, Roll};
 
 use super::{Journal, JournalError, RollError, Rolling, bring_up::aside};
 
@@ -56,7 +57,11 @@ fn worth_keeping<'a>(ours: &'a [Instance], service: &str) -> Option<&'a Instance
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
-        match self.end(&instance.service, &instance.id).await {
+        let removed = match self.never_asked(instance) {
+            true => self.engine.remove(&instance.id).await,
+            false => self.end(&instance.id).await,
+        };
+        match removed {
             Ok(()) => {
                 let entry = Entry::Retired { service: instance.service.clone(), name: instance.name.clone() };
                 self.journal.write(entry).await
@@ -66,18 +71,32 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
+        if !self.never_asked(instance)
+            && let Err(error) = self.engine.stop(&instance.id).await
+        {
+            tracing::warn!("{} cannot be stopped in peace: {error}", instance.name);
+        }
+        if let Err(error) = self.engine.shelve(&instance.id).await {
+            tracing::warn!("{} cannot be kept: {error}", instance.name);
+            return self.remove_own(instance).await;
+        }
         for earlier in before {
             if let Err(error) = self.engine.remove(&earlier.id).await {
                 self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
             }
         }
-        match self.engine.shelve(&instance.id, self.grace(&instance.service)).await {
-            Ok(()) => self.note(format!("{} is kept for its logs", instance.name)).await,
-            Err(error) => {
-                self.note(format!("{} could not be kept: {error}", instance.name)).await?;
-                self.remove_own(instance).await
-            }
-        }
+        self.note(format!("{} is kept for its logs", instance.name)).await
+    }
+
+    /// It waits for requests, and nobody can have sent it one: there is nothing it could be made to finish, and
+    /// nothing to wait for. What works without being asked (a migration, a worker, the one that holds a volume) may
+    /// be in the middle of something.
+    fn never_asked(&self, instance: &Instance) -> bool {
+        let beside = |roll: &Roll| roll.service == instance.service && roll.order == Order::StartFirst;
+        let service = self.desired.services.get(&instance.service);
+        !instance.admitted()
+            && self.plan.rolls.iter().any(beside)
+            && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

@@ -32,6 +32,8 @@ mod crash;
 mod doctor;
 mod drift;
 mod engine_restart;
+mod gates;
+mod github;
 mod in_place;
 mod inputs;
 mod orders;

@@ -68,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) {
-        self.ordered(&Order::Deploy { allow_prune: false });
+        self.ordered(&Order::Deploy { allow_prune: false, despite_freeze: false });
     }
 
     /// Newest first.
@@ -103,11 +103,17 @@ impl World {
         })
     }
 
-    /// The run that made a revision live.
-    pub(crate) fn live(&self, revision: &str) -> Run {
+    /// The run that made a revision live, which others may have followed.
+    pub(crate) fn live_run(&self, revision: &str) -> Run {
         let run = self.ended(revision);
         let good = matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Unchanged));
         assert!(good, "{run:#?}");
+        run
+    }
+
+    /// The run that made a revision live; it still is.
+    pub(crate) fn live(&self, revision: &str) -> Run {
+        let run = self.live_run(revision);
         assert_eq!(self.applied().as_deref(), Some(revision));
         run
     }

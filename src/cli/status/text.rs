@@ -7,6 +7,7 @@ use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
 use crate::cli::width::{cut, rendered, short, table};
 use crate::overview::{Daemon, Level, Live, Report, ServiceState, Wrong};
+use crate::reconcile::HeldBack;
 use crate::record::Target;
 
 /// The last lines of a log that are shown; `agent show` has them all.
@@ -19,6 +20,7 @@ pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> St
     if let Some(wrong) = &report.wrong {
         lines.extend(trouble(wrong, clock, columns));
     }
+    lines.extend(report.held_back.iter().flat_map(|held| held_back(held, clock, columns)));
     lines.extend(waiting(report, clock));
     lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
     if !report.services.is_empty() {
@@ -94,6 +96,26 @@ fn held(report: &Report, clock: &Clock) -> Vec<String> {
             lines
         }
     }
+}
+
+/// A tip that may not run now: why, and what brings the next answer.
+fn held_back(held: &HeldBack, clock: &Clock, columns: usize) -> Vec<String> {
+    let revision = short(&held.revision);
+    let subject = cut(&held.subject, columns.saturating_sub(revision.len() + 19).max(8));
+    let next = match held.again_at {
+        Some(at) => format!("looked at again {}", clock.ago(at.max(clock.now))),
+        None => "until something new is pushed".to_owned(),
+    };
+    let mut lines = vec![
+        format!("{} {revision} \"{subject}\" is held back:", "~".yellow().bold()),
+        format!("  {}", held.why),
+        format!(
+            "  {}",
+            format!("since {} ({}); {next}", clock.at(held.since), clock.ago(held.since)).dimmed()
+        ),
+    ];
+    lines.extend(held.hint.iter().map(|hint| format!("  {} {hint}", "hint:".bold())));
+    lines
 }
 
 fn waiting(report: &Report, clock: &Clock) -> Vec<String> {

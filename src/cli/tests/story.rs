@@ -14,9 +14,8 @@ use crate::model::place::Place;
 use crate::model::route::Route;
 use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::plan::diff::{Build, NewInstance, OldInstance, Plan, Removal, Roll};
-use crate::record::{self, Denial, Hold, Live, Record, Why};
+use crate::record::{Denial, Hold, Live, Record, Why};
 use crate::store::Store;
-use crate::trigger;
 
 /// 2026-11-22 14:02:00 UTC, in milliseconds.
 pub(crate) const AT: i64 = 1_795_356_120_000;
@@ -40,7 +39,7 @@ impl Story {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { state: folder.path().to_owned(), ..Config::default() };
         config.stack.name = "shop".into();
-        let tables = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let tables = crate::app::migrations();
         let store = Store::open(&folder.path().join("agent.db"), &tables).unwrap();
         Self { config, record: Record::new(store.clone()), store, _folder: folder }
     }

@@ -1,10 +1,8 @@
 //! Instances that failed and are kept for their logs. Labels cannot be changed, a name can: it tells them apart from
 //! instances of the stack, for people too.
 
-use std::time::Duration;
-
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, StopContainerOptionsBuilder};
 
 use super::Docker;
 use super::labels::{self, of_stack};
@@ -12,7 +10,7 @@ use crate::engine::EngineError;
 use crate::model::instance::{Instance, InstanceId};
 
 impl Docker {
-    pub(super) async fn shelve_instance(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
+    pub(super) async fn shelve_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
         let act = || format!("keep {}", id.short());
         let container = self.inspect_own(id, "keep").await?;
         let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
@@ -22,7 +20,9 @@ impl Docker {
         let never = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
         let update = ContainerUpdateBody { restart_policy: Some(never), ..Default::default() };
         self.client.update_container(&id.0, update).await.map_err(|error| self.fault(act(), error))?;
-        self.stop_instance(id, grace).await?;
+        let at_once = StopContainerOptionsBuilder::default().t(0).build();
+        let ended = self.client.stop_container(&id.0, Some(at_once)).await;
+        ended.map_err(|error| self.fault(act(), error))?;
         self.rename_instance(id, &format!("{name}{}", mark(run))).await
     }
 

@@ -149,6 +149,21 @@ fn an_instance_that_never_passed_its_gate_is_replaced() {
 }
 
 #[test]
+fn what_an_earlier_run_left_to_finish_is_retired_and_never_serves_again() {
+    let before = desired(vec![service("web", "f2", 1)]);
+    let mut left = instance(&service("web", "f1", 1), 1, Some(Ipv4Addr::new(10, 0, 0, 2)));
+    left.endpoints.values_mut().for_each(|endpoint| endpoint.aliases.clear());
+    let observed = world(vec![left, instance(&before.services["web"], 2, Some(Ipv4Addr::new(10, 0, 0, 3)))]);
+    let serving = |plan: &Plan| plan.rolls[0].old.iter().map(|old| old.serving).collect::<Vec<_>>();
+
+    let same = planned(&before, Some(&before), &observed, Purpose::Release);
+    assert_eq!((same.rolls[0].new.len(), serving(&same)), (0, vec![false]));
+    let back = desired(vec![service("web", "f1", 1)]);
+    let back = planned(&back, Some(&before), &observed, Purpose::Release);
+    assert_eq!((back.rolls[0].new.len(), serving(&back)), (1, vec![false, true]));
+}
+
+#[test]
 fn healing_brings_back_what_is_gone_and_leaves_what_a_person_stopped() {
     let desired = desired(vec![service("api", "f1", 1), service("web", "f1", 2)]);
     let mut stopped = instance(&desired.services["api"], 1, None);
