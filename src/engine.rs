@@ -169,9 +169,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Kills the instance if it runs and removes it with its anonymous volumes. One that is gone is no error.
     fn remove(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Ends an instance at once, for good, and keeps it with its logs: from now on it is one of [`Observed::failed`],
-    /// and no start of the engine brings it back.
-    fn shelve(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Ends an instance for good and keeps it with its logs: from now on it is one of [`Observed::failed`], and no
+    /// start of the engine brings it back. `patient`: as [`Engine::stop`] does; else it is killed.
+    fn shelve(&self, id: &InstanceId, patient: bool) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Host paths that the stack's instances have mounted, running or not, kept ones included.
     fn mounted(&self, stack: &str) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;

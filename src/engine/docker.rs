@@ -128,8 +128,8 @@ impl Engine for Docker {
         self.remove_instance(id).await
     }
 
-    async fn shelve(&self, id: &InstanceId) -> Result<(), EngineError> {
-        self.shelve_instance(id).await
+    async fn shelve(&self, id: &InstanceId, patient: bool) -> Result<(), EngineError> {
+        self.shelve_instance(id, patient).await
     }
 
     async fn mounted(&self, stack: &str) -> Result<Vec<String>, EngineError> {

@@ -70,24 +70,6 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
     }
 
-    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
-        if !self.never_asked(instance)
-            && let Err(error) = self.engine.stop(&instance.id).await
-        {
-            tracing::warn!("{} cannot be stopped in peace: {error}", instance.name);
-        }
-        if let Err(error) = self.engine.shelve(&instance.id).await {
-            tracing::warn!("{} cannot be kept: {error}", instance.name);
-            return self.remove_own(instance).await;
-        }
-        for earlier in before {
-            if let Err(error) = self.engine.remove(&earlier.id).await {
-                self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
-            }
-        }
-        self.note(format!("{} is kept for its logs", instance.name)).await
-    }
-
     /// It waits for requests, and nobody can have sent it one: there is nothing it could be made to finish, and
     /// nothing to wait for. What works without being asked (a migration, a worker, the one that holds a volume) may
     /// be in the middle of something.
@@ -97,6 +79,21 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         !instance.admitted()
             && self.plan.rolls.iter().any(beside)
             && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
+    }
+
+    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
+        for earlier in before {
+            if let Err(error) = self.engine.remove(&earlier.id).await {
+                self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
+            }
+        }
+        match self.engine.shelve(&instance.id, !self.never_asked(instance)).await {
+            Ok(()) => self.note(format!("{} is kept for its logs", instance.name)).await,
+            Err(error) => {
+                self.note(format!("{} could not be kept: {error}", instance.name)).await?;
+                self.remove_own(instance).await
+            }
+        }
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

@@ -65,7 +65,7 @@ pub(crate) async fn a_shelved_instance_is_no_part_of_the_stack_and_keeps_its_log
     template.restart.policy = "always".to_owned();
     let id = yard.started(engine, &template, &yard.identity(1)).await;
     engine.follow(&id, Begin::Start).try_next().await.unwrap();
-    engine.shelve(&id).await.unwrap();
+    engine.shelve(&id, true).await.unwrap();
     let seen = engine.observe(&yard.stack).await.unwrap();
     assert_eq!(seen.instances, []);
     assert_eq!(seen.failed.iter().map(|instance| &instance.id).collect::<Vec<_>>(), [&id]);

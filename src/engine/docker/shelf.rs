@@ -2,15 +2,16 @@
 //! instances of the stack, for people too.
 
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
-use bollard::query_parameters::{ListContainersOptionsBuilder, StopContainerOptionsBuilder};
+use bollard::query_parameters::{KillContainerOptions, ListContainersOptionsBuilder};
 
 use super::Docker;
+use super::fault::found;
 use super::labels::{self, of_stack};
 use crate::engine::EngineError;
 use crate::model::instance::{Instance, InstanceId};
 
 impl Docker {
-    pub(super) async fn shelve_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+    pub(super) async fn shelve_instance(&self, id: &InstanceId, patient: bool) -> Result<(), EngineError> {
         let act = || format!("keep {}", id.short());
         let container = self.inspect_own(id, "keep").await?;
         let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
@@ -20,9 +21,13 @@ impl Docker {
         let never = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
         let update = ContainerUpdateBody { restart_policy: Some(never), ..Default::default() };
         self.client.update_container(&id.0, update).await.map_err(|error| self.fault(act(), error))?;
-        let at_once = StopContainerOptionsBuilder::default().t(0).build();
-        let ended = self.client.stop_container(&id.0, Some(at_once)).await;
-        ended.map_err(|error| self.fault(act(), error))?;
+        if patient {
+            self.stop_instance(id).await?;
+        } else {
+            // What has ended already is as good.
+            found(self.client.kill_container(&id.0, None::<KillContainerOptions>).await)
+                .map_err(|error| self.fault(act(), error))?;
+        }
         self.rename_instance(id, &format!("{name}{}", mark(run))).await
     }
 
