@@ -49,8 +49,9 @@ impl<E: Engine> Act<'_, E> {
         };
         // A log that cannot be written (a full disk) must not keep the old release from coming back.
         let written = self.journal.write(Entry::Reverting { reason }).await;
-        self.put_back(before).await?;
+        let back = self.put_back(before).await;
         written?;
+        back?;
         Ok(Err(trouble))
     }
 
