@@ -53,7 +53,7 @@ impl<E: Engine> Reconciler<E> {
             written = act.journal.write(Entry::Reverting { reason }).await;
         }
         let text = self.nginx_of(&act, &plan).await?;
-        let back = act.put_back(text).await;
+        let back = act.put_back(text, None).await;
         written?;
         back?;
         act.journal.write(Entry::Ended { outcome: Outcome::Interrupted }).await?;

@@ -288,7 +288,7 @@ impl Drop for World {
 }
 
 /// Below the ports that the kernel gives away by itself; tests that run beside this one begin elsewhere.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
