@@ -18,7 +18,7 @@ pub(super) use list::{counts, ends, events, since, story};
 pub use resend::Which;
 pub(super) use resend::{again, discard, meant};
 pub(super) use retention::{forget, size};
-pub(super) use secrets::{rotate, secrets};
+pub(super) use secrets::{first, rotate, secrets};
 
 /// The tables of this room, in order of their making.
 pub const MIGRATIONS: &[Migration] = &[Migration(
