@@ -15,8 +15,12 @@ use super::{Journal, JournalError, Rolling};
 const GRACE_SECONDS: u32 = 10;
 
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
-/// retired now is noted, and found again by the next plan.
-pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), JournalError> {
+/// retired now is noted, and found again by the next plan. For as long as `linger`, nginx may still send requests to
+/// the old instances, on connections that its clients kept.
+pub async fn retire<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    linger: Duration,
+) -> Result<(), JournalError> {
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
         // What stopped first has nothing left to finish.
         let serving = roll.order == Order::StartFirst;
@@ -25,21 +29,30 @@ pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
     let removed = rolling.plan.removals.iter();
     let removed =
         removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, old.serving)));
-    let all = rolled.chain(removed).map(|(service, old, serving)| rolling.retire_one(service, old, serving));
+    let all = rolled.chain(removed);
+    let all = all.map(|(service, old, serving)| rolling.retire_one(service, old, serving.then_some(linger)));
     join_all(all).await.into_iter().collect()
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
-    async fn retire_one(&self, service: &str, old: &OldInstance, serving: bool) -> Result<(), JournalError> {
-        if serving {
-            let (service, name) = (service.to_owned(), old.name.clone());
-            self.journal.write(Entry::Draining { service, name }).await?;
+    /// `lingers`: that it serves, and for how long requests may still come.
+    async fn retire_one(
+        &self,
+        service: &str,
+        old: &OldInstance,
+        lingers: Option<Duration>,
+    ) -> Result<(), JournalError> {
+        if let Some(linger) = lingers {
+            let (of, name) = (service.to_owned(), old.name.clone());
+            self.journal.write(Entry::Draining { service: of, name }).await?;
             if let Err(error) = self.engine.dismiss(&old.id).await {
                 self.note(format!("{} may still be found by name: {error}", old.name)).await?;
             }
-            let cut = self.drain(&old.id).await;
-            if cut > 0 {
-                self.note(format!("{}: {cut} connections were still open and are cut", old.name)).await?;
+            tokio::time::sleep(linger).await;
+            let connections = self.drain(&old.id).await;
+            if connections > 0 {
+                let (service, name) = (service.to_owned(), old.name.clone());
+                self.journal.write(Entry::Cut { service, name, connections }).await?;
             }
         }
         match self.end(service, &old.id).await {
