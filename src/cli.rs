@@ -10,6 +10,7 @@ mod completions;
 mod error;
 mod follow;
 mod history;
+mod init;
 mod log;
 mod logs;
 mod order;
@@ -58,13 +59,16 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
     if let Command::Completions { shell } = cli.command {
         return completions::completions(shell);
     }
-    let config = Config::load(&Config::locate(cli.config.as_deref())?)?;
+    let path = match &cli.command {
+        Command::Init(given) => init::init(cli.config.as_deref(), given, out)?,
+        _ => Config::locate(cli.config.as_deref())?,
+    };
+    let config = Config::load(&path)?;
     log::start(&cli.command, &config.log);
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
         let source = &config.source;
-        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())
-            .map_err(CliError::Limit)?;
+        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, config, out))
@@ -78,7 +82,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         }
         // Answered before a configuration is looked for.
         Command::Completions { shell } => completions::completions(shell),
-        Command::Check => check::check(&config, out).await,
+        Command::Check | Command::Init(_) => check::check(&config, out).await,
         Command::Config => plan::config(config, out).await,
         Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
@@ -106,4 +110,4 @@ fn unparsed(error: &clap::Error) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,16 +9,38 @@
 //! This wing knows nothing of containers or releases: where a service is, whether it may be asked now and what is
 //! configured is told to it on two `watch` channels.
 
+mod deliver;
+mod event;
+mod keeping;
+mod numbers;
+mod orders;
 mod pattern;
+mod receive;
+mod rows;
+mod schedule;
+mod secrets;
+mod signature;
+mod simulate;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::Secret;
+use axum::Router;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::http::Secret;
+use crate::report;
+use crate::store::{self, Store};
+
+pub use numbers::Numbers;
+pub use orders::{Again, Discarded, InboxError, Rotated, Scope};
 pub use pattern::{Pattern, PatternError};
+pub use rows::{Attempt, Backlog, Delivery, Event, Filter, MIGRATIONS, Seen, State, Story, Which};
+pub use secrets::SecretsError;
+pub use simulate::{Simulated, Simulation, SimulationError, kinds};
 
 /// Milliseconds since the Unix epoch, now. A value, so that days can pass within a test.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -121,3 +143,143 @@ pub enum Place {
     /// Rolling, stopped or crashed: deliveries wait and no attempt is spent.
     Away { why: String },
 }
+
+impl Setup {
+    /// The destinations that want an event of type `kind` from `endpoint`.
+    fn wanting<'a>(&'a self, endpoint: &'a str, kind: &'a str) -> impl Iterator<Item = &'a Destination> {
+        self.destinations.iter().filter(move |destination| destination.wants(endpoint, kind))
+    }
+}
+
+impl Destination {
+    fn wants(&self, endpoint: &str, kind: &str) -> bool {
+        self.endpoint.as_deref().is_none_or(|only| only == endpoint)
+            && self.events.iter().any(|pattern| pattern.matches(kind))
+    }
+}
+
+/// The wing's one handle; clones share everything.
+#[derive(Clone)]
+pub struct Inbox {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    setup: watch::Receiver<Arc<Setup>>,
+    places: watch::Receiver<Places>,
+    clock: Clock,
+    bells: deliver::Bells,
+    tally: numbers::Tally,
+    client: deliver::Client,
+    rotations: watch::Sender<u64>,
+}
+
+impl Inbox {
+    /// Over a store that has taken [`MIGRATIONS`]. `setup` and `places` may change at any time.
+    pub fn new(
+        store: Store,
+        setup: watch::Receiver<Arc<Setup>>,
+        places: watch::Receiver<Places>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                setup,
+                places,
+                clock,
+                bells: deliver::Bells::default(),
+                tally: numbers::Tally::default(),
+                client: deliver::client(),
+                rotations: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// What Stripe knocks at: `POST /webhooks/stripe` and `POST /webhooks/stripe/NAME`.
+    pub fn router(&self) -> Router {
+        receive::router(self.clone())
+    }
+
+    /// Orders of people, for a socket that only they can reach.
+    pub fn orders(&self) -> Router {
+        orders::router(self.clone())
+    }
+
+    /// Delivers, and forgets what is old, until `stop`.
+    pub async fn deliver(self, stop: CancellationToken) {
+        let keeping = keeping::run(self.clone(), stop.clone());
+        tokio::join!(deliver::run(self, stop), keeping);
+    }
+
+    /// For metrics.
+    pub async fn numbers(&self) -> Result<Numbers, store::Error> {
+        let backlog = self.shared.store.read(rows::counts).await?;
+        Ok(self.shared.tally.numbers(backlog))
+    }
+
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.shared.setup.borrow())
+    }
+
+    /// Milliseconds since the Unix epoch.
+    fn now(&self) -> i64 {
+        (self.shared.clock)()
+    }
+
+    /// Writes an attempt down, however long that takes: while it cannot be written down it must not be made again.
+    async fn finish(&self, destination: &str, ending: rows::Ending) -> rows::Ending {
+        self.shared.tally.attempted(destination, ending.status);
+        loop {
+            let record = ending.clone();
+            match self.shared.store.write(move |tx| rows::finish(tx, &record)).await {
+                Ok(()) => return ending,
+                Err(error) => {
+                    tracing::error!(destination, "an attempt is not written down: {}", report::line(&error));
+                    tokio::time::sleep(NOT_WRITTEN).await;
+                }
+            }
+        }
+    }
+}
+
+/// Reading what is kept, whether or not a daemon runs.
+#[derive(Clone)]
+pub struct Reader {
+    store: Store,
+}
+
+impl Reader {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Newest first.
+    pub async fn events(&self, filter: Filter) -> Result<Vec<Event>, store::Error> {
+        self.store.read(move |sql| rows::events(sql, &filter)).await
+    }
+
+    /// Everything about one event; of several endpoints' the newest, unless one is named.
+    pub async fn story(&self, id: String, endpoint: Option<String>) -> Result<Option<Story>, store::Error> {
+        self.store.read(move |sql| rows::story(sql, &id, endpoint.as_deref())).await
+    }
+
+    /// Where [`Self::since`] begins for whoever wants only what is to come.
+    pub async fn ends(&self) -> Result<(i64, i64), store::Error> {
+        self.store.read(rows::ends).await
+    }
+
+    /// What happened after these numbers of an event and of an attempt, in order.
+    pub async fn since(&self, events: i64, attempts: i64) -> Result<Vec<Seen>, store::Error> {
+        self.store.read(move |sql| rows::since(sql, events, attempts)).await
+    }
+
+    /// What is left to do, for every destination that has something left.
+    pub async fn backlog(&self) -> Result<Vec<Backlog>, store::Error> {
+        self.store.read(rows::counts).await
+    }
+}
+
+/// After an attempt could not be written down.
+const NOT_WRITTEN: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::forges::ForgeHook;
 use super::secret::SecretFile;
 use super::text::{Size, duration, or_empty};
+use crate::model::route::Published;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,6 +105,8 @@ pub struct Webhook {
     /// None: nobody listens.
     #[serde(with = "or_empty")]
     pub listen: Option<SocketAddr>,
+    #[serde(with = "or_empty")]
+    pub publish: Option<Published>,
     pub github: ForgeHook,
     pub gitlab: ForgeHook,
     pub gitea: ForgeHook,
@@ -115,6 +118,7 @@ impl Default for Webhook {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
+            publish: None,
             github: ForgeHook::default(),
             gitlab: ForgeHook::default(),
             gitea: ForgeHook::default(),
@@ -122,6 +126,17 @@ impl Default for Webhook {
             bitbucket: ForgeHook::default(),
         }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    /// None: nobody listens.
+    #[serde(with = "or_empty")]
+    pub listen: Option<SocketAddr>,
+    /// Required where the page is served.
+    #[serde(with = "or_empty")]
+    pub token_file: Option<SecretFile>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -28,8 +28,22 @@ pub fn matches(key: &[u8], parts: &[&[u8]], signature: &[u8; LENGTH]) -> bool {
 /// Each comparison takes constant time and every secret is tried, so that the time an answer takes tells
 /// neither how much of a forgery was right nor which secret is in use.
 pub fn signer(secrets: &[Secret], parts: &[&[u8]], signature: &[u8; LENGTH]) -> Option<usize> {
-    secrets.iter().enumerate().fold(None, |found, (place, secret)| {
-        let right = matches(secret.expose().as_bytes(), parts, signature);
+    signer_of_any(secrets, parts, std::slice::from_ref(signature))
+}
+
+/// [`signer`] where a message carries several signatures and one right one is enough. The message is hashed once
+/// a secret, however many signatures a stranger sends.
+pub fn signer_of_any<'a>(
+    secrets: impl IntoIterator<Item = &'a Secret>,
+    parts: &[&[u8]],
+    signatures: &[[u8; LENGTH]],
+) -> Option<usize> {
+    secrets.into_iter().enumerate().fold(None, |found, (place, secret)| {
+        let keyed = keyed(secret.expose().as_bytes(), parts);
+        let right = signatures.iter().fold(false, |right, signature| {
+            // Not `||`: it would stop looking.
+            right | keyed.clone().verify_slice(signature).is_ok()
+        });
         found.or(right.then_some(place))
     })
 }
@@ -75,6 +89,11 @@ mod tests {
         assert_eq!(signer(&several, &[b"Hello, World?"], &signature), None);
         assert_eq!(signer(&several[..1], &[b"Hello, World!"], &signature), None);
         assert_eq!(signer(&[], &[b"Hello, World!"], &signature), None);
+        let wrong = [0; LENGTH];
+        let any = |signatures: &[_]| signer_of_any(&several, &[b"Hello, World!"], signatures);
+        assert_eq!(any(&[wrong, signature, wrong]), Some(1));
+        assert_eq!(any(&[wrong]), None);
+        assert_eq!(any(&[]), None);
     }
 
     #[test]

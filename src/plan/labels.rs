@@ -80,8 +80,7 @@ pub(super) fn shown(value: &str) -> String {
     if value.chars().count() > 60 { format!("{line}…") } else { line }
 }
 
-/// A refused value: the message without its beginning, and the hint.
-pub type Refused = (&'static str, &'static str);
+pub use crate::model::route::values::Refused;
 
 pub fn flag(text: &str) -> Result<bool, Refused> {
     match text {

@@ -10,13 +10,12 @@ mod head;
 mod links;
 mod render;
 mod routes;
-mod values;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub use crate::model::nginx::Version;
-pub use crate::model::route::{Options, OwnTemplate, Route};
+pub use crate::model::route::{Options, OwnTemplate, Published, Route};
 pub use head::{generation, is_edited, origin};
 pub use links::{Links, links};
 pub use render::render;

@@ -7,8 +7,11 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::model::desired::Desired;
+use crate::model::instance::Observed;
 use crate::model::run::Kind;
 use crate::plan::diff::Purpose;
+use crate::plan::{nginx, upstreams};
 use crate::record::Release;
 use crate::trigger::Reason;
 
@@ -26,7 +29,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 impl<E: Engine> Reconciler<E> {
     /// Mends the release if something of it is missing.
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
-        let desired = &release.desired;
+        let desired = &self.on_this_machine(&release.desired);
         let observed = self.engine.observe(&desired.stack).await?;
         let plan = self.plan(desired, Some(desired), &observed, Purpose::Heal, &BTreeSet::new()).await?;
         self.situation.send_if_modified(|situation| {
@@ -34,7 +37,8 @@ impl<E: Engine> Reconciler<E> {
             situation.drift.clone_from(&plan.drift);
             changed
         });
-        if plan.is_empty() {
+        let asked = matches!(reason, Reason::Boot | Reason::Cli);
+        if plan.is_empty() && !(asked && self.nginx_is_behind(desired, &observed)?) {
             return Ok(());
         }
         let recent = self.record.runs(MOST).await?;
@@ -42,11 +46,25 @@ impl<E: Engine> Reconciler<E> {
         if recent.count() >= MOST {
             let what = format!(
                 "degraded: mended {MOST} times in 5 minutes and broken again: {}",
-                plan.rolls[0].service
+                plan.rolls.first().map_or("nginx's configuration", |roll| &roll.service)
             );
             return Err(Trouble::waiting(what, "look at `agent logs`; a rollback or a new commit may help"));
         }
         self.run_to(Kind::Heal, &Goal::Release(release, Purpose::Heal), reason).await
+    }
+
+    /// Whether nginx has another configuration than it would get now: its file is gone, or the agent's own
+    /// configuration has changed since. What a person edited stays until the next release.
+    fn nginx_is_behind(&self, desired: &Desired, observed: &Observed) -> Result<bool, Trouble> {
+        if desired.proxy().is_none() {
+            return Ok(false);
+        }
+        let upstreams = upstreams::observed(desired, observed, |_| false);
+        let text = nginx::render(&desired.routes, &upstreams, &desired.nginx);
+        let text = text.map_err(|problem| vec![problem])?;
+        let live = self.live_nginx().unwrap_or_default();
+        let edited = !live.is_empty() && nginx::is_edited(&live);
+        Ok(!edited && nginx::generation(&live) != nginx::generation(&text))
     }
 
     /// Wakes the loop when something happens to the stack's containers, and slowly by itself.

@@ -112,7 +112,7 @@ impl<E: Engine> Reconciler<E> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
-                desired: release.desired.clone(),
+                desired: self.on_this_machine(&release.desired),
                 orders: Default::default(),
                 missing: BTreeSet::new(),
                 warnings: Vec::new(),
@@ -217,7 +217,7 @@ impl<E: Engine> Reconciler<E> {
         Ok((revision, subject))
     }
 
-    async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
+    pub(super) async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
         let (mirror, revision) = (self.mirror.clone(), revision.clone());
         blocking(move || Ok(mirror.subject(&revision)?.message)).await
     }
@@ -280,7 +280,10 @@ impl<E: Engine> Reconciler<E> {
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }
-            (Kind::Deploy, Target::Branch) => Ok(self.look().await? != *revision),
+            (Kind::Deploy, Target::Branch) => {
+                let tip = self.look().await?;
+                Ok(tip != *revision && self.may_overtake(&tip).await?)
+            }
             (Kind::Heal, Target::Branch) => Ok(false),
         }
     }

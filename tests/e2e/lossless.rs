@@ -13,9 +13,21 @@ use crate::load::client::Kind;
 use crate::stack::{COMPOSE, WEB};
 use crate::world::World;
 
-/// `web` also takes bodies, and speaks whatever a client upgrades to.
-fn versatile(world: &World) -> String {
-    world.repo.write("web/take", "#!/bin/sh\ncat >/dev/null\necho\ncat /www/web/version.txt\n");
+/// `web` is served by a program that lets many connections wait and takes bodies: busybox's httpd keeps nine of them
+/// waiting, which on a busy machine is a failure of its own.
+fn sturdy(world: &World) -> String {
+    world.repo.write(
+        "web/nginx.conf",
+        "events {}\nhttp {\n server {\n  listen 8000;\n  root /www;\n  client_max_body_size 1m;\n  \
+         location /take { error_page 405 =200 /web/version.txt; try_files /web/version.txt =404; }\n }\n}\n",
+    );
+    let command = "CMD [\"nginx\", \"-c\", \"/www/web/nginx.conf\", \"-g\", \"daemon off;\"]";
+    world.repo.write("web/Dockerfile", format!("FROM nginx:1.30\nCOPY . /www/web/\n{command}\n"));
+    routed("agent.route.take.path: /take\n      agent.route.take.port: \"8000\"")
+}
+
+/// `web` also speaks whatever a client upgrades to.
+fn upgrading(world: &World) -> String {
     world.repo.write(
         "web/upgrade",
         "#!/bin/sh\nasked=no\nwhile read -r line && [ ${#line} -gt 1 ]; do\n\
@@ -24,17 +36,21 @@ fn versatile(world: &World) -> String {
          printf 'HTTP/1.1 426 X\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n'\nexit\nfi\n\
          printf 'HTTP/1.1 101 X\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n'\nexec cat\n",
     );
-    let run = "RUN mkdir /www/cgi-bin && mv /www/web/take /www/cgi-bin/ && mv /www/web/upgrade /upgrade && \
-               chmod +x /www/cgi-bin/take /upgrade\n\
+    let run = "RUN mv /www/web/upgrade /upgrade && chmod +x /upgrade\n\
                CMD [\"sh\", \"-c\", \"nc -ll -p 8001 -e /upgrade & exec httpd -f -p 8000 -h /www\"]\n";
     let dockerfile = crate::stack::dockerfile("web");
     let (built, _) = dockerfile.split_once("CMD").expect("a command");
     world.repo.write("web/Dockerfile", format!("{built}{run}"));
-    let routes = "agent.route.take.path: /cgi-bin/\n      agent.route.take.port: \"8000\"\n      \
-                  agent.route.upgrade.path: /upgrade\n      agent.route.upgrade.port: \"8001\"\n      \
-                  agent.route.upgrade.websocket: \"true\"";
+    routed(
+        "agent.route.upgrade.path: /upgrade\n      agent.route.upgrade.port: \"8001\"\n      \
+         agent.route.upgrade.websocket: \"true\"\n      agent.probe.port: \"8000\"",
+    )
+}
+
+/// One more route to `web`.
+fn routed(route: &str) -> String {
     let probe = "agent.probe: /web/version.txt";
-    COMPOSE.replace(probe, &format!("{probe}\n      {routes}"))
+    COMPOSE.replace(probe, &format!("{probe}\n      {route}"))
 }
 
 /// A service that asks `web` by its name all the time, and says when it gets no answer.
@@ -52,12 +68,12 @@ fn live(world: &mut World, compose: &str) {
 #[test]
 fn no_client_of_any_kind_loses_a_request_or_sees_the_old_version_again() {
     let mut world = World::empty();
-    let compose = versatile(&world) + CALLER;
+    let compose = sturdy(&world) + CALLER;
     live(&mut world, &compose);
     let loads = [
         Load::start(world.port, WEB, Kind::New, 30),
         Load::start(world.port, WEB, Kind::Kept, 30),
-        Load::start(world.port, "/cgi-bin/take", Kind::Post, 10),
+        Load::start(world.port, "/take", Kind::Post, 10),
     ];
     for version in 2..=4 {
         let revision = world.push_version("web", version);
@@ -111,7 +127,7 @@ fn cut(log: &[Entry]) -> Vec<usize> {
 #[test]
 fn what_is_open_may_end_in_its_time_and_is_counted_when_it_is_cut() {
     let mut world = World::empty();
-    let compose = versatile(&world);
+    let compose = upgrading(&world);
     live(&mut world, &compose);
 
     let mut open = Upgraded::open(&world);

@@ -13,12 +13,15 @@ use minijinja::{
 use serde::Serialize;
 
 use super::links::NOWHERE;
-use super::{Options, Route, Upstreams, Version, head};
+use super::{Options, Published, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
 
 const BUILT_IN: &str = include_str!("nginx.conf.j2");
 const GENERATION: &str = include_str!("generation.conf.j2");
+const WEBHOOKS: &str = include_str!("webhooks.conf.j2");
+/// What only the location of the agent's own webhooks says.
+const SOCKET: &str = "/hooks.sock:";
 
 /// The whole nginx.conf: the same input gives the same text.
 ///
@@ -38,7 +41,7 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
         .get_template(file)
         .and_then(|template| {
             template.render(context! {
-                servers => Value::from(Serde(servers(routes, upstreams))),
+                servers => Value::from(Serde(servers(routes, upstreams, options.published.as_ref()))),
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
                 links => Value::from(Serde(links(routes, upstreams))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
@@ -49,14 +52,20 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
             })
         })
         .map_err(problem)?;
-    if text.contains(head::UNKNOWN_GENERATION) {
-        Ok(head::seal(&text))
-    } else {
-        let place = Place::new(file, 0, 0);
-        let message =
-            "the nginx template has no generation server, by which the agent sees that nginx took it";
-        Err(Problem::new(&place, message).hint("add {% include \"generation.conf\" %} inside `http { }`"))
+    let lacks = |message: &str, hint: &str| Err(Problem::new(Place::new(file, 0, 0), message).hint(hint));
+    if !text.contains(head::UNKNOWN_GENERATION) {
+        return lacks(
+            "the nginx template has no generation server, by which the agent sees that nginx took it",
+            "add {% include \"generation.conf\" %} inside `http { }`",
+        );
     }
+    if options.published.is_some() && !text.contains(SOCKET) {
+        return lacks(
+            "the nginx template does not publish the agent's webhooks, which the configuration asks for",
+            "add {% include \"webhooks.conf\" %} inside the `server { }` of {% for server in servers %}",
+        );
+    }
+    Ok(head::seal(&text))
 }
 
 fn words(error: &Error) -> String {
@@ -82,6 +91,7 @@ fn environment<'a>(file: &'a str, template: &'a str) -> Result<Environment<'a>, 
         Value::from_safe_string(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
     });
     environment.add_template("generation.conf", GENERATION)?;
+    environment.add_template("webhooks.conf", WEBHOOKS)?;
     environment.add_template(file, template)?;
     Ok(environment)
 }
@@ -104,6 +114,8 @@ struct ServerView<'a> {
     host: Option<&'a str>,
     /// Whether no route takes `/`, so that something must answer what no route takes.
     open: bool,
+    /// Where the agent's own webhooks are, if they are published here.
+    webhooks: Option<&'a str>,
     routes: Vec<RouteView<'a>>,
 }
 
@@ -144,17 +156,28 @@ struct LinkView {
     to: String,
 }
 
-fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<ServerView<'a>> {
+fn servers<'a>(
+    routes: &'a [Route],
+    upstreams: &Upstreams,
+    published: Option<&'a Published>,
+) -> Vec<ServerView<'a>> {
     let mut servers: BTreeMap<(u16, Option<&str>), BTreeMap<&str, &Route>> = BTreeMap::new();
-    for route in routes {
+    let claims = routes.iter().map(|route| (route.listen, route.host.as_deref(), Some(route)));
+    let claims = claims.chain(published.map(|own| (own.listen, own.host.as_deref(), None)));
+    for (listen, host, route) in claims {
         // Also where every route names a host, the others need an answer.
-        servers.entry((route.listen, None)).or_default();
-        servers.entry((route.listen, route.host.as_deref())).or_default().insert(&route.path, route);
+        servers.entry((listen, None)).or_default();
+        servers.entry((listen, host)).or_default().extend(route.map(|route| (&*route.path, route)));
     }
+    let webhooks = |listen, host: Option<&str>| {
+        let here = |at: &&Published| at.listen == listen && (at.host.is_none() || at.host.as_deref() == host);
+        Some(published.filter(here)?.path.as_str())
+    };
     let view = |((listen, host), routes): ((u16, Option<&'a str>), BTreeMap<&str, &'a Route>)| ServerView {
         listen,
         host,
         open: !routes.contains_key("/"),
+        webhooks: webhooks(listen, host),
         routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
     };
     servers.into_iter().map(view).collect()
