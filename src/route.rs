@@ -30,8 +30,9 @@ use files::Folder;
 pub const MOUNTED: &str = "/etc/nginx/agent";
 /// What nginx reads.
 pub const LIVE: &str = "nginx.conf";
+/// What it read before the last switch.
+pub const PREVIOUS: &str = "previous.conf";
 const CANDIDATE: &str = "candidate.conf";
-const PREVIOUS: &str = "previous.conf";
 
 /// For new workers to answer after a reload. They usually do within 50 ms.
 const RELOAD: Duration = Duration::from_secs(10);
