@@ -5,6 +5,7 @@ pub mod control;
 mod hooks;
 mod open;
 mod preview;
+mod stripe;
 mod view;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the webhook cannot be set up")]
+    #[error("the webhooks cannot be set up")]
     Hook(#[from] open::HookError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
@@ -55,13 +56,26 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(until_signalled(stop.clone()));
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
     let hooks = hooks::listen(&opened).await?;
-    let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
-    let world = Arc::new(opened.with(engine));
-    let socket = control::router(world.clone());
-    tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
+    // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
     }
+    let wing = opened.stripe.clone();
+    if let Some(wing) = &wing {
+        wing.begin()?;
+        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
+    }
+    let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
+    let world = Arc::new(opened.with(engine));
+    let mut orders = control::router(world.clone());
+    if let Some(wing) = wing {
+        orders = orders.merge(wing.inbox.orders());
+        let keeper = world.clone();
+        let keeping = stop.clone();
+        tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
+        tasks.spawn(wing.follow(world.whereabouts.subscribe(), world.wakes.clone(), stop.clone()));
+    }
+    tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
     }

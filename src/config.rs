@@ -11,9 +11,11 @@ mod read;
 mod remote;
 mod secret;
 mod sections;
+mod stripe;
 mod text;
 mod warn;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,7 @@ pub use sections::{
     Build, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune, Roll, Source,
     Stack, Webhook,
 };
+pub use stripe::{Stripe, StripeEndpoint, StripeMode};
 pub use text::Size;
 pub use warn::Warning;
 
@@ -44,6 +47,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub stripe: Stripe,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -62,6 +66,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            stripe: Stripe::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -110,17 +115,21 @@ impl Config {
     }
 
     /// Every secret in use, with the name of its key.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretFile)> {
+    pub fn secrets(&self) -> impl Iterator<Item = (Cow<'static, str>, &SecretFile)> {
         let single = [
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
         ];
-        let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+        let single = single.into_iter().filter_map(|(key, secret)| Some((key.into(), secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
-            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files, file))
+            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files.into(), file))
         });
-        single.chain(hooks)
+        let endpoints = self.stripe.endpoints.iter().flat_map(|(name, endpoint)| {
+            let key = move || Cow::from(format!("stripe.endpoints.{name}.secret_files"));
+            endpoint.secret_files.iter().map(move |file| (key(), file))
+        });
+        single.chain(hooks).chain(endpoints)
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -137,7 +146,8 @@ impl Config {
         let single = [&mut self.stack.env_file, &mut self.source.token_file, &mut self.source.ssh_key_file]
             .into_iter();
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
-        for secret in single.flatten().chain(hooks) {
+        let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
+        for secret in single.flatten().chain(hooks).chain(endpoints) {
             secret.anchor(folder);
         }
     }

@@ -14,14 +14,16 @@ use tokio::sync::watch;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{EmptySecret, Secret};
-use crate::inbox;
+use crate::inbox::{self, SecretsError};
 use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
-use crate::reconcile::{Reconciler, Situation};
+use crate::reconcile::{Reconciler, Situation, Whereabouts};
 use crate::record::{self, Record};
 use crate::source::{Auth, Mirror, Remote, SourceError};
 use crate::store::{self, Migration, Store};
 use crate::trigger::{self, PushHook, PushHookError, Schedule, ScheduleError, Wakes};
+
+use super::stripe::Wing;
 
 const DATABASE: &str = "agent.db";
 
@@ -32,6 +34,7 @@ pub struct Opened {
     pub wakes: Wakes,
     pub mirror: Mirror,
     pub key: Key,
+    pub stripe: Option<Wing>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,8 @@ pub enum HookError {
     Empty(#[from] EmptySecret),
     #[error(transparent)]
     Hook(#[from] PushHookError),
+    #[error("a service's secret cannot be had")]
+    Service(#[from] SecretsError),
 }
 
 /// All tables, in the order in which they came to be. Append only.
@@ -77,8 +82,10 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let key = key(&state.join("key"))?;
     let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
     let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
+    let config = Arc::new(config);
+    let stripe = Wing::open(&config, store.clone());
     let record = Record::new(store);
-    Ok(Opened { config: Arc::new(config), record, wakes, mirror, key })
+    Ok(Opened { config, record, wakes, mirror, key, stripe })
 }
 
 /// The record for reading only, whether or not a daemon runs.
@@ -89,8 +96,10 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key } = self;
-        Reconciler { engine, record, mirror, wakes, config, key, situation }
+        let Self { config, record, wakes, mirror, key, stripe } = self;
+        let secrets = stripe.as_ref().map(Wing::secrets);
+        let whereabouts = Whereabouts::default();
+        Reconciler { engine, record, mirror, wakes, config, key, situation, secrets, whereabouts }
     }
 }
 

@@ -38,3 +38,4 @@ mod published;
 mod remote;
 mod rollback;
 mod shapes;
+mod stripe;
