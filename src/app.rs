@@ -2,8 +2,11 @@
 
 pub mod check;
 pub mod control;
+mod dashboard;
 mod hooks;
+pub mod logs;
 mod open;
+mod outside;
 mod preview;
 mod stripe;
 mod view;
@@ -17,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::engine::EngineError;
 use crate::engine::docker::Docker;
-use crate::engine::{Engine, EngineError};
 use crate::http::{Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup};
+pub use open::{OpenError, Opened, lookup, migrations};
 pub use preview::Preview;
-pub use view::observe;
+pub use view::{ViewError, observe};
 
 /// An engine that does not answer yet is asked again.
 const ENGINE_AGAIN: Duration = Duration::from_secs(2);
@@ -43,6 +46,8 @@ pub enum AppError {
     },
     #[error("the webhooks cannot be set up")]
     Hook(#[from] open::HookError),
+    #[error("the dashboard cannot be set up")]
+    Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
 }
@@ -76,6 +81,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         tasks.spawn(wing.follow(world.whereabouts.subscribe(), world.wakes.clone(), stop.clone()));
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
+    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    }
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
     }
@@ -136,31 +144,6 @@ pub enum AloneError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-/// The output of a service's newest container, as it comes.
-pub async fn logs(
-    config: &Config,
-    service: &str,
-    lines: usize,
-    mut chunk: impl FnMut(&[u8]),
-    follow: bool,
-) -> Result<bool, EngineError> {
-    use futures_util::StreamExt;
-    let engine = connect(config).await?;
-    let observed = engine.observe(&config.stack.name).await?;
-    let Some(instance) = observed.instances.iter().rev().find(|instance| instance.service == service) else {
-        return Ok(false);
-    };
-    if !follow {
-        chunk(engine.logs(&instance.id, lines).await?.as_bytes());
-        return Ok(true);
-    }
-    let mut stream = engine.follow(&instance.id, lines);
-    while let Some(bytes) = stream.next().await {
-        chunk(&bytes?);
-    }
-    Ok(true)
 }
 
 fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {

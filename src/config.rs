@@ -6,6 +6,7 @@
 mod check;
 mod forges;
 mod mask;
+mod outside;
 mod problem;
 mod read;
 mod remote;
@@ -22,12 +23,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use outside::{Gates, Github};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune, Roll, Source,
-    Stack, Webhook,
+    Build, Dashboard, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
+    Roll, Source, Stack, Webhook,
 };
 pub use stripe::{Stripe, StripeEndpoint, StripeMode};
 pub use text::Size;
@@ -48,6 +50,9 @@ pub struct Config {
     pub poll: Poll,
     pub webhook: Webhook,
     pub stripe: Stripe,
+    pub dashboard: Dashboard,
+    pub gates: Gates,
+    pub github: Github,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -67,6 +72,9 @@ impl Default for Config {
             poll: Poll::default(),
             webhook: Webhook::default(),
             stripe: Stripe::default(),
+            dashboard: Dashboard::default(),
+            gates: Gates::default(),
+            github: Github::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -120,6 +128,8 @@ impl Config {
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
+            ("dashboard.token_file", &self.dashboard.token_file),
+            ("github.token_file", &self.github.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key.into(), secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
@@ -139,15 +149,21 @@ impl Config {
             self.source.ca_file.as_mut(),
             self.nginx.folder.as_mut(),
             self.nginx.template.as_mut(),
+            self.gates.signed_by.as_mut(),
         ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
-        let single = [&mut self.stack.env_file, &mut self.source.token_file, &mut self.source.ssh_key_file]
-            .into_iter();
+        let single = [
+            &mut self.stack.env_file,
+            &mut self.source.token_file,
+            &mut self.source.ssh_key_file,
+            &mut self.dashboard.token_file,
+            &mut self.github.token_file,
+        ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
         let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
-        for secret in single.flatten().chain(hooks).chain(endpoints) {
+        for secret in single.into_iter().flatten().chain(hooks).chain(endpoints) {
             secret.anchor(folder);
         }
     }

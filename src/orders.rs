@@ -13,7 +13,12 @@ use crate::trigger::{Reason, Wakes};
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
     /// Look at the branch now.
-    Deploy { allow_prune: bool },
+    Deploy {
+        allow_prune: bool,
+        /// Do not wait for the end of a freeze; counts for ten minutes.
+        #[serde(default)]
+        despite_freeze: bool,
+    },
     /// Back to a release; without one, to the one before the current one.
     Rollback { release: Option<ReleaseId>, hold: bool },
     /// Follow the branch again, its tip included.
@@ -23,6 +28,9 @@ pub enum Order {
     /// Stop and remove the stack's containers and networks; its volumes stay.
     Down,
 }
+
+/// Milliseconds: enough for a push that is on its way to arrive, not for the next one to slip through.
+const THROUGH_FREEZE: i64 = 10 * 60 * 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
@@ -52,7 +60,10 @@ pub async fn obey(
     now: i64,
 ) -> Result<String, OrderError> {
     let said = match order {
-        Order::Deploy { allow_prune } => {
+        Order::Deploy { allow_prune, despite_freeze } => {
+            if *despite_freeze {
+                record.allow_through_freeze(now + THROUGH_FREEZE).await?;
+            }
             if *allow_prune {
                 record.allow_prune_once().await?;
                 if let Some(tip) = &tip {

@@ -5,6 +5,7 @@
 //! another target and woke the loop.
 
 mod apply;
+mod cleared;
 mod decide;
 mod healing;
 mod images;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::clearance::Clearance;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::desired::Desired;
@@ -38,7 +40,7 @@ use crate::trigger::Wakes;
 
 pub use journal::said;
 pub use render::{Read, Rendered};
-pub use situation::{Doing, Situation, Wrong};
+pub use situation::{Doing, HeldBack, Situation, Wrong};
 pub use trouble::Trouble;
 pub use whereabouts::{Live, Whereabouts};
 
@@ -55,6 +57,7 @@ pub struct Reconciler<E> {
     pub wakes: Wakes,
     pub config: Arc<Config>,
     pub key: Key,
+    pub clearance: Clearance,
     pub situation: watch::Sender<Situation>,
     /// `None` when no event can come in: then a service verifies with whatever its environment says.
     pub secrets: Option<Secrets>,

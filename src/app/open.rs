@@ -11,9 +11,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use super::outside;
+use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
-use crate::http::{EmptySecret, Secret};
+use crate::http::{ClientError, EmptySecret, Secret};
 use crate::inbox::{self, SecretsError};
 use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
@@ -35,6 +37,7 @@ pub struct Opened {
     pub mirror: Mirror,
     pub key: Key,
     pub stripe: Option<Wing>,
+    pub clearance: Clearance,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ pub enum OpenError {
     Key { path: PathBuf },
     #[error("{}", .0.hint())]
     Secret(#[from] SecretError),
+    #[error("others cannot be asked over HTTPS")]
+    Client(#[from] ClientError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +73,7 @@ pub enum HookError {
 }
 
 /// All tables, in the order in which they came to be. Append only.
-fn migrations() -> Vec<Migration> {
+pub fn migrations() -> Vec<Migration> {
     [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
 }
 
@@ -85,7 +90,8 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let config = Arc::new(config);
     let stripe = Wing::open(&config, store.clone());
     let record = Record::new(store);
-    Ok(Opened { config, record, wakes, mirror, key, stripe })
+    let clearance = outside::clearance(&config)?;
+    Ok(Opened { config, record, wakes, mirror, key, clearance, stripe })
 }
 
 /// The record for reading only, whether or not a daemon runs.
@@ -96,10 +102,10 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key, stripe } = self;
+        let Self { config, record, wakes, mirror, key, clearance, stripe } = self;
         let secrets = stripe.as_ref().map(Wing::secrets);
         let whereabouts = Whereabouts::default();
-        Reconciler { engine, record, mirror, wakes, config, key, situation, secrets, whereabouts }
+        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation, secrets, whereabouts }
     }
 }
 

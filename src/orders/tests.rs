@@ -154,7 +154,7 @@ async fn down_stays_down_until_a_deploy_is_ordered() {
     let world = World::new().await;
     world.obey(Order::Down).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Down);
-    world.obey(Order::Deploy { allow_prune: true }).await.unwrap();
+    world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
     assert!(world.record.take_prune_allowance().await.unwrap());
     assert!(!world.record.take_prune_allowance().await.unwrap(), "the word counts once");

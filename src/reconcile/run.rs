@@ -217,7 +217,7 @@ impl<E: Engine> Reconciler<E> {
         Ok((revision, subject))
     }
 
-    async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
+    pub(super) async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
         let (mirror, revision) = (self.mirror.clone(), revision.clone());
         blocking(move || Ok(mirror.subject(&revision)?.message)).await
     }
@@ -247,7 +247,7 @@ impl<E: Engine> Reconciler<E> {
         }
         if result.is_ok() {
             // After a failure what was built is still wanted: the mended revision shares most of it.
-            self.prune().await;
+            self.prune(kind).await;
         }
         result
     }
@@ -280,7 +280,10 @@ impl<E: Engine> Reconciler<E> {
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }
-            (Kind::Deploy, Target::Branch) => Ok(self.look().await? != *revision),
+            (Kind::Deploy, Target::Branch) => {
+                let tip = self.look().await?;
+                Ok(tip != *revision && self.may_overtake(&tip).await?)
+            }
             (Kind::Heal, Target::Branch) => Ok(false),
         }
     }

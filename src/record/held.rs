@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Revision;
 use crate::model::run::{Failure, ReleaseId, RunId};
 
-use super::{Record, RecordError, facts};
+use super::{Record, RecordError, facts, from_word};
 
 /// What the agent is told to reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,7 @@ pub enum Why {
 
 const TARGET: &str = "target";
 const ALLOW_PRUNE: &str = "allow-prune";
+const THROUGH_FREEZE: &str = "through-freeze-until";
 
 impl Record {
     pub async fn target(&self) -> Result<Target, RecordError> {
@@ -103,6 +104,26 @@ impl Record {
             .await
     }
 
+    /// Revisions that are not tried again by themselves, the newest denial first.
+    pub async fn denials(&self, limit: usize) -> Result<Vec<Denial>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let mut select = sql.prepare_cached(
+                    "SELECT revision, why, run, at FROM denials ORDER BY at DESC, run DESC LIMIT ?1",
+                )?;
+                let rows = select.query_map([limit as i64], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+                })?;
+                rows.map(|row| {
+                    let (revision, why, run, at) = row?;
+                    let (revision, why) = (from_word(&revision)?, serde_json::from_str(&why)?);
+                    Ok(Denial { revision, why, run: RunId(run), at })
+                })
+                .collect()
+            })
+            .await
+    }
+
     /// The next plan may remove most of the stack, by a person's word.
     pub async fn allow_prune_once(&self) -> Result<(), RecordError> {
         self.set_fact(ALLOW_PRUNE, &true).await
@@ -115,6 +136,16 @@ impl Record {
             self.set_fact(ALLOW_PRUNE, &false).await?;
         }
         Ok(allowed)
+    }
+
+    /// Until `until` (milliseconds since the Unix epoch) a freeze keeps nothing back, by a person's word.
+    pub async fn allow_through_freeze(&self, until: i64) -> Result<(), RecordError> {
+        self.set_fact(THROUGH_FREEZE, &until).await
+    }
+
+    /// Whether that word counts at `now`.
+    pub async fn through_freeze(&self, now: i64) -> Result<bool, RecordError> {
+        Ok(self.fact::<i64>(THROUGH_FREEZE).await?.is_some_and(|until| now < until))
     }
 
     /// A person wants it tried (again).
