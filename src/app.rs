@@ -79,6 +79,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         let keeping = stop.clone();
         tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
         tasks.spawn(wing.follow(world.whereabouts.subscribe(), world.wakes.clone(), stop.clone()));
+    } else {
+        orders = orders.merge(stripe::closed());
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
     if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {

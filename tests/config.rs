@@ -390,7 +390,7 @@ fn an_open_secret_and_an_open_road_are_warned_of() {
         [("127.0.0.1:3000", false), ("[::1]", false), ("localhost", false), ("127.0.0.1.example.org", true)]
     {
         std::fs::write(&path, text.replace("192.0.2.1", host)).unwrap();
-        assert_eq!(warned(0o600).contains(&"source.url"), is_open, "{host}");
+        assert_eq!(warned(0o600).iter().any(|key| key == "source.url"), is_open, "{host}");
     }
     std::fs::remove_file(&token).unwrap();
     let missing = Config::load(&path).unwrap().warnings();

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
 use chrono::Utc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,7 @@ use crate::http::{Rate, Secret};
 use crate::inbox::{
     Destination, Endpoint, Inbox, Keep, Pattern, Place, Places, Setup, Signing, SigningSecret,
 };
+use crate::model::run::Failure;
 use crate::model::stripe::{self, Standing};
 use crate::reconcile::{Live, Secrets};
 use crate::report;
@@ -48,7 +52,7 @@ impl Wing {
 
     /// The address that Stripe knocks at. Stripe sends from few addresses, and in bursts: what bounds them is how
     /// fast the disk is.
-    pub(super) fn router(&self) -> axum::Router {
+    pub(super) fn router(&self) -> Router {
         let rate = Rate { per_second: 1000.0, burst: 10_000, ..Rate::default() };
         rate.limit(self.inbox.router())
     }
@@ -125,6 +129,19 @@ impl Wing {
         let days = self.config.stripe.keep.as_secs() / DAY;
         Keep { days: u32::try_from(days).unwrap_or(u32::MAX), bytes: self.config.stripe.max_size.0 }
     }
+}
+
+/// Stands in the wing's place at the door for orders while there is none.
+pub(super) fn closed() -> Router {
+    let refuse = async || {
+        let message = "no event of Stripe's can come in: no endpoint has a secret".to_owned();
+        let hint = Some(
+            "name a file in `secret_files` under [stripe.endpoints.default], and restart the agent"
+                .to_owned(),
+        );
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(Failure { message, hint, ..Failure::default() }))
+    };
+    Router::new().route("/stripe/{order}", post(refuse))
 }
 
 fn endpoints(config: &Config) -> Result<Vec<Endpoint>, HookError> {

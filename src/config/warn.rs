@@ -37,7 +37,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     if let Some(at) = config.dashboard.listen.filter(|at| !at.ip().is_loopback()) {
         let message = format!("the token and the sessions of {at} travel without encryption");
         let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
-        out.push(Warning { key: "dashboard.listen", message, hint });
+        out.push(Warning { key: "dashboard.listen".into(), message, hint });
     }
     let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
     let pushes = heard && config.webhook.accepted().next().is_some();
