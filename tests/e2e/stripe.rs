@@ -131,8 +131,7 @@ fn a_payment_reaches_its_service_signed_with_the_services_own_secret() {
     assert!(kept[0].body.contains("evt_1"));
     assert_eq!(world.kept().len(), 1);
     // Nobody is told the secret.
-    let release =
-        world.agent(&["show", "release:1"]) + &world.agent(&["config"]) + &world.agent(&["plan"]);
+    let release = world.agent(&["show", "release:1"]) + &world.agent(&["config"]) + &world.agent(&["plan"]);
     let log = fs::read_to_string(world.log_file()).unwrap();
     assert!(!release.contains(&own) && !log.contains(&own));
 }

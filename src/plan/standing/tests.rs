@@ -36,6 +36,7 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
             health: None,
             restarts: 0,
             out_of_memory: false,
+            last_exit: Default::default(),
             error: String::new(),
             pid: 1,
         },
