@@ -13,9 +13,11 @@ mod read;
 mod remote;
 mod secret;
 mod sections;
+mod stripe;
 mod text;
 mod warn;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,7 @@ pub use sections::{
     Build, Dashboard, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
     Roll, Source, Stack, Webhook,
 };
+pub use stripe::{Stripe, StripeEndpoint, StripeMode};
 pub use text::Size;
 pub use warn::Warning;
 
@@ -48,6 +51,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub stripe: Stripe,
     pub dashboard: Dashboard,
     pub gates: Gates,
     pub github: Github,
@@ -70,6 +74,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            stripe: Stripe::default(),
             dashboard: Dashboard::default(),
             gates: Gates::default(),
             github: Github::default(),
@@ -122,7 +127,7 @@ impl Config {
     }
 
     /// Every secret in use, with the name of its key.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretFile)> {
+    pub fn secrets(&self) -> impl Iterator<Item = (Cow<'static, str>, &SecretFile)> {
         let single = [
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
@@ -130,11 +135,18 @@ impl Config {
             ("dashboard.token_file", &self.dashboard.token_file),
             ("github.token_file", &self.github.token_file),
         ];
-        let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+        let single = single.into_iter().filter_map(|(key, secret)| Some((key.into(), secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
-            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files, file))
+            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files.into(), file))
         });
-        single.chain(hooks).chain(self.notify.secrets())
+        let endpoints = self.stripe.endpoints.iter().flat_map(|(name, endpoint)| {
+            let key = move || Cow::from(format!("stripe.endpoints.{name}.secret_files"));
+            endpoint.secret_files.iter().map(move |file| (key(), file))
+        });
+        single
+            .chain(hooks)
+            .chain(endpoints)
+            .chain(self.notify.secrets().map(|(key, file)| (Cow::from(key), file)))
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -157,7 +169,10 @@ impl Config {
             &mut self.github.token_file,
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
-        for secret in single.into_iter().flatten().chain(hooks).chain(self.notify.secrets_mut()) {
+        let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
+        for secret in
+            single.into_iter().flatten().chain(hooks).chain(endpoints).chain(self.notify.secrets_mut())
+        {
             secret.anchor(folder);
         }
     }

@@ -12,5 +12,7 @@ pub mod labels;
 pub mod nginx;
 pub mod order;
 pub mod policy;
+pub mod standing;
+pub mod stripe;
 pub mod upstreams;
 pub mod verdict;

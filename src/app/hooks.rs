@@ -29,10 +29,16 @@ pub(super) struct Doors {
 pub(super) async fn listen(opened: &Opened) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
     let hooks = open::hooks(config)?;
-    if hooks.is_empty() {
+    let mut router = Router::new();
+    if !hooks.is_empty() {
+        router = router.merge(Rate::default().limit(trigger::router(hooks, &opened.wakes)));
+    }
+    if let Some(wing) = &opened.stripe {
+        router = router.merge(wing.router());
+    }
+    if !router.has_routes() {
         return Ok(None);
     }
-    let router = Rate::default().limit(trigger::router(hooks, &opened.wakes));
     let mut doors = Doors { tcp: None, unix: None, router };
     if let Some(at) = config.webhook.listen {
         let listener = TcpListener::bind(at).await;

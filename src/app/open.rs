@@ -16,15 +16,17 @@ use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
-use crate::inbox;
+use crate::inbox::{self, SecretsError};
 use crate::model::forge::Forge;
 use crate::outbox;
 use crate::plan::fingerprint::Key;
-use crate::reconcile::{Reconciler, Situation};
+use crate::reconcile::{Reconciler, Situation, Whereabouts};
 use crate::record::{self, Record};
 use crate::source::{Auth, Mirror, Remote, SourceError};
 use crate::store::{self, Migration, Store};
 use crate::trigger::{self, PushHook, PushHookError, Schedule, ScheduleError, Wakes};
+
+use super::stripe::Wing;
 
 const DATABASE: &str = "agent.db";
 
@@ -36,6 +38,7 @@ pub struct Opened {
     pub wakes: Wakes,
     pub mirror: Mirror,
     pub key: Key,
+    pub stripe: Option<Wing>,
     pub clearance: Clearance,
 }
 
@@ -67,6 +70,8 @@ pub enum HookError {
     Empty(#[from] EmptySecret),
     #[error(transparent)]
     Hook(#[from] PushHookError),
+    #[error("a service's secret cannot be had")]
+    Service(#[from] SecretsError),
 }
 
 /// All tables, in the order in which they came to be. Append only.
@@ -84,9 +89,11 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let key = key(&state.join("key"))?;
     let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
     let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
+    let config = Arc::new(config);
+    let stripe = Wing::open(&config, store.clone());
     let record = Record::new(store.clone());
     let clearance = outside::clearance(&config)?;
-    Ok(Opened { config: Arc::new(config), record, store, wakes, mirror, key, clearance })
+    Ok(Opened { config, record, store, wakes, mirror, key, clearance, stripe })
 }
 
 /// Stripe's events for reading only, whether or not a daemon runs.
@@ -102,8 +109,10 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key, clearance, store: _ } = self;
-        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation }
+        let Self { config, record, wakes, mirror, key, clearance, stripe, store: _ } = self;
+        let secrets = stripe.as_ref().map(Wing::secrets);
+        let whereabouts = Whereabouts::default();
+        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation, secrets, whereabouts }
     }
 }
 

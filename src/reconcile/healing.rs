@@ -29,7 +29,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 impl<E: Engine> Reconciler<E> {
     /// Mends the release if something of it is missing.
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
-        let desired = &self.on_this_machine(&release.desired);
+        let desired = &self.on_this_machine(&release.desired).await?;
         let observed = self.engine.observe(&desired.stack).await?;
         let plan = self.plan(desired, Some(desired), &observed, Purpose::Heal, &BTreeSet::new()).await?;
         self.situation.send_if_modified(|situation| {
@@ -73,6 +73,7 @@ impl<E: Engine> Reconciler<E> {
             loop {
                 let mut happenings = self.engine.happenings(&self.config.stack.name);
                 while let Some(Ok(happening)) = happenings.next().await {
+                    self.whereabouts.look_again();
                     if matches!(happening.what.as_str(), "die" | "destroy" | "start") {
                         self.drifted().await;
                     }

@@ -78,7 +78,7 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<Result<(), Trouble>, Trouble> {
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
-        let journal = RunJournal { record: self.record.clone(), run };
+        let journal = self.journal(run);
         let Ready { desired, plan, observed } = match self.prepare(&journal, goal, before, newer).await {
             Ok(Some(ready)) => ready,
             Ok(None) => return Ok(Ok(())),
@@ -112,7 +112,7 @@ impl<E: Engine> Reconciler<E> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
-                desired: self.on_this_machine(&release.desired),
+                desired: self.on_this_machine(&release.desired).await?,
                 orders: Default::default(),
                 missing: BTreeSet::new(),
                 warnings: Vec::new(),
@@ -236,7 +236,7 @@ impl<E: Engine> Reconciler<E> {
             Err(Trouble::Failure { failure, .. }) => Some(Outcome::Failed { reason: failure.clone() }),
         };
         if let Some(outcome) = outcome {
-            let journal = RunJournal { record: self.record.clone(), run };
+            let journal = self.journal(run);
             journal.write(Entry::Ended { outcome }).await?;
         }
         if let Err(Trouble::Failure { class: Class::Stalled, failure }) = &result

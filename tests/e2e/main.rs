@@ -49,3 +49,4 @@ mod rollback;
 mod shapes;
 mod starved;
 mod strangers;
+mod stripe;
