@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::docker::Docker;
-use crate::http::{Limits, serve};
+use crate::http::{ClientError, Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -44,6 +44,8 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    #[error("nobody can be told anything")]
+    Client(#[from] ClientError),
     #[error("the webhooks cannot be set up")]
     Hook(#[from] open::HookError),
     #[error("the dashboard cannot be set up")]
@@ -71,8 +73,13 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
     }
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
+    let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
+    if let Some(outbox) = outside::outbox(&world, store)? {
+        tasks.spawn(outbox.run(stop.clone()));
+    }
     let mut orders = control::router(world.clone());
+    let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
         orders = orders.merge(wing.inbox.orders());
         let keeper = world.clone();
@@ -83,7 +90,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         orders = orders.merge(stripe::closed());
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
-    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+    if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {

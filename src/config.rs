@@ -6,6 +6,7 @@
 mod check;
 mod forges;
 mod mask;
+mod notify;
 mod outside;
 mod problem;
 mod read;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
 pub use outside::{Gates, Github};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
@@ -53,6 +55,7 @@ pub struct Config {
     pub dashboard: Dashboard,
     pub gates: Gates,
     pub github: Github,
+    pub notify: Notify,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -75,6 +78,7 @@ impl Default for Config {
             dashboard: Dashboard::default(),
             gates: Gates::default(),
             github: Github::default(),
+            notify: Notify::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -139,7 +143,8 @@ impl Config {
             let key = move || Cow::from(format!("stripe.endpoints.{name}.secret_files"));
             endpoint.secret_files.iter().map(move |file| (key(), file))
         });
-        single.chain(hooks).chain(endpoints)
+        let told = self.notify.secrets().map(|(key, file)| (key.into(), file));
+        single.chain(hooks).chain(endpoints).chain(told)
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -163,7 +168,8 @@ impl Config {
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
         let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
-        for secret in single.into_iter().flatten().chain(hooks).chain(endpoints) {
+        let told = self.notify.secrets_mut();
+        for secret in single.into_iter().flatten().chain(hooks).chain(endpoints).chain(told) {
             secret.anchor(folder);
         }
     }

@@ -19,5 +19,7 @@ mod orders;
 mod receiving;
 #[path = "stripe/site.rs"]
 mod site;
+#[path = "stripe/speed.rs"]
+mod speed;
 #[path = "stripe/waiting.rs"]
 mod waiting;

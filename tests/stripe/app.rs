@@ -78,6 +78,10 @@ impl App {
         self.asked.lock().unwrap().clone()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
     pub(crate) fn ids(&self) -> Vec<String> {
         self.asked().iter().map(|asked| asked.id().to_owned()).collect()
     }
@@ -85,12 +89,12 @@ impl App {
     /// Waits until it was asked this often.
     pub(crate) async fn until_asked(&self, times: usize) -> Vec<Asked> {
         let waiting = async {
-            while self.asked.lock().unwrap().len() < times {
+            while self.count() < times {
                 sleep(Duration::from_millis(2)).await;
             }
         };
         let met = timeout(HANG, waiting).await;
-        assert!(met.is_ok(), "asked {} times, not {times}", self.asked().len());
+        assert!(met.is_ok(), "asked {} times, not {times}", self.count());
         self.asked()
     }
 }

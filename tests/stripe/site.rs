@@ -201,12 +201,18 @@ impl Site {
         self.until(id, to, |delivery| delivery.state == State::Delivered).await
     }
 
+    /// Writes straight into the tables.
+    pub(crate) async fn write<F>(&self, work: F)
+    where
+        F: FnOnce(&rusqlite::Connection) -> Result<(), store::Error> + Send + 'static,
+    {
+        self.store.write(work).await.unwrap();
+    }
+
     /// Lets the database grow to this many pages and no further, as a full disk would.
     pub(crate) async fn limit_pages(&self, pages: u32) {
-        let limit = move |tx: &rusqlite::Connection| -> Result<(), store::Error> {
-            Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
-        };
-        self.store.write(limit).await.unwrap();
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.write(move |tx| Ok(tx.query_row(&sql, [], |_| Ok(()))?)).await;
     }
 }
 
