@@ -78,8 +78,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some(outbox) = outside::outbox(&world, store)? {
         tasks.spawn(outbox.run(stop.clone()));
     }
-    let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     let mut orders = control::router(world.clone());
+    let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
         orders = orders.merge(wing.inbox.orders());
         let keeper = world.clone();

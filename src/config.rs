@@ -143,10 +143,8 @@ impl Config {
             let key = move || Cow::from(format!("stripe.endpoints.{name}.secret_files"));
             endpoint.secret_files.iter().map(move |file| (key(), file))
         });
-        single
-            .chain(hooks)
-            .chain(endpoints)
-            .chain(self.notify.secrets().map(|(key, file)| (Cow::from(key), file)))
+        let told = self.notify.secrets().map(|(key, file)| (key.into(), file));
+        single.chain(hooks).chain(endpoints).chain(told)
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -170,9 +168,8 @@ impl Config {
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
         let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
-        for secret in
-            single.into_iter().flatten().chain(hooks).chain(endpoints).chain(self.notify.secrets_mut())
-        {
+        let told = self.notify.secrets_mut();
+        for secret in single.into_iter().flatten().chain(hooks).chain(endpoints).chain(told) {
             secret.anchor(folder);
         }
     }
