@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod control;
+mod dashboard;
 mod hooks;
+pub mod logs;
 mod open;
 mod outside;
 mod preview;
@@ -17,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::engine::EngineError;
 use crate::engine::docker::Docker;
-use crate::engine::{Engine, EngineError};
 use crate::http::{ClientError, Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup};
+pub use open::{OpenError, Opened, lookup, migrations};
 pub use preview::Preview;
-pub use view::observe;
+pub use view::{ViewError, observe};
 
 /// An engine that does not answer yet is asked again.
 const ENGINE_AGAIN: Duration = Duration::from_secs(2);
@@ -45,6 +47,8 @@ pub enum AppError {
     Client(#[from] ClientError),
     #[error("the webhook cannot be set up")]
     Hook(#[from] open::HookError),
+    #[error("the dashboard cannot be set up")]
+    Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
 }
@@ -68,6 +72,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
+    }
+    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
@@ -129,31 +136,6 @@ pub enum AloneError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-/// The output of a service's newest container, as it comes.
-pub async fn logs(
-    config: &Config,
-    service: &str,
-    lines: usize,
-    mut chunk: impl FnMut(&[u8]),
-    follow: bool,
-) -> Result<bool, EngineError> {
-    use futures_util::StreamExt;
-    let engine = connect(config).await?;
-    let observed = engine.observe(&config.stack.name).await?;
-    let Some(instance) = observed.instances.iter().rev().find(|instance| instance.service == service) else {
-        return Ok(false);
-    };
-    if !follow {
-        chunk(engine.logs(&instance.id, lines).await?.as_bytes());
-        return Ok(true);
-    }
-    let mut stream = engine.follow(&instance.id, lines);
-    while let Some(bytes) = stream.next().await {
-        chunk(&bytes?);
-    }
-    Ok(true)
 }
 
 fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {

@@ -68,8 +68,7 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
         let source = &config.source;
-        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())
-            .map_err(CliError::Limit)?;
+        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, config, out))
@@ -111,4 +110,4 @@ fn unparsed(error: &clap::Error) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

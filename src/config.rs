@@ -28,8 +28,8 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune, Roll, Source,
-    Stack, Webhook,
+    Build, Dashboard, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
+    Roll, Source, Stack, Webhook,
 };
 pub use text::Size;
 pub use warn::Warning;
@@ -48,6 +48,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub dashboard: Dashboard,
     pub gates: Gates,
     pub github: Github,
     pub notify: Notify,
@@ -69,6 +70,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            dashboard: Dashboard::default(),
             gates: Gates::default(),
             github: Github::default(),
             notify: Notify::default(),
@@ -125,6 +127,7 @@ impl Config {
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
+            ("dashboard.token_file", &self.dashboard.token_file),
             ("github.token_file", &self.github.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
@@ -150,6 +153,7 @@ impl Config {
             &mut self.stack.env_file,
             &mut self.source.token_file,
             &mut self.source.ssh_key_file,
+            &mut self.dashboard.token_file,
             &mut self.github.token_file,
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);

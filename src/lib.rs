@@ -29,6 +29,7 @@
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
 //! | [`overview`] | all that is known, as one value, and the words for it |
+//! | [`dashboard`] | the page for people |
 //! | [`app`], [`cli`] | composition; the command line |
 //!
 //! # What is absent
@@ -42,6 +43,7 @@ pub mod build;
 pub mod clearance;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod engine;
 pub mod http;
 pub mod inbox;

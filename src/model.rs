@@ -1,6 +1,7 @@
 //! The nouns everyone shares: plain data, no IO, no clock, no async.
 
 pub mod class;
+pub mod cron;
 pub mod desired;
 pub mod forge;
 pub mod freeze;

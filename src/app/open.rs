@@ -70,7 +70,7 @@ pub enum HookError {
 }
 
 /// All tables, in the order in which they came to be. Append only.
-fn migrations() -> Vec<Migration> {
+pub fn migrations() -> Vec<Migration> {
     [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS, outbox::MIGRATIONS].concat()
 }
 

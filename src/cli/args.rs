@@ -205,7 +205,7 @@ impl FromStr for What {
 pub(super) struct Logs {
     /// The service whose newest container is meant [default: all]
     pub(super) service: Option<String>,
-    /// Go on as more is written
+    /// Go on as more is written, also by the containers that take their places
     #[arg(short, long)]
     pub(super) follow: bool,
     /// How many lines of what is already written
@@ -214,6 +214,9 @@ pub(super) struct Logs {
     /// The build logs of this run instead
     #[arg(long, value_name = "RUN", conflicts_with_all = ["service", "follow", "lines"])]
     pub(super) run: Option<i64>,
+    /// The container that is kept because it failed, until the next run succeeds
+    #[arg(long, conflicts_with_all = ["service", "follow", "run"])]
+    pub(super) failed: bool,
 }
 
 #[derive(Debug, Args)]

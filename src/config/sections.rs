@@ -130,6 +130,17 @@ impl Default for Webhook {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    /// None: nobody listens.
+    #[serde(with = "or_empty")]
+    pub listen: Option<SocketAddr>,
+    /// Required where the page is served.
+    #[serde(with = "or_empty")]
+    pub token_file: Option<SecretFile>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Engine {
     pub kind: EngineKind,
     /// A path or `unix://PATH`.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::Config;
-use super::remote::{Transport, transport};
+use super::remote::{Transport, is_loopback, transport};
 
 /// Something that runs but should be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,14 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         };
         out.push(warning);
     }
-    if transport(&config.source.url) == Some(Transport::Http) {
+    if transport(&config.source.url) == Some(Transport::Http) && !is_loopback(&config.source.url) {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
         out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
+    }
+    if let Some(at) = config.dashboard.listen.filter(|at| !at.ip().is_loopback()) {
+        let message = format!("the token and the sessions of {at} travel without encryption");
+        let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
+        out.push(Warning { key: "dashboard.listen", message, hint });
     }
     let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
     let pushes = heard && config.webhook.accepted().next().is_some();

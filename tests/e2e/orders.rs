@@ -40,6 +40,8 @@ fn what_failed_is_tried_again_on_a_persons_word_only() {
     world.look();
     let tries = |world: &World| world.runs().into_iter().filter(|run| run.revision == revision).count();
     assert_eq!(tries(&world), 1);
+    let plan = world.agent(&["plan"]);
+    assert!(plan.contains("this revision failed and is not tried again until agent retry: "), "{plan}");
     world.ordered(&Order::Retry);
     assert_eq!(tries(&world), 2);
     world.live(&revision);

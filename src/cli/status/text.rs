@@ -1,6 +1,6 @@
 //! The status for a person with a phone at three in the morning: the first two lines say it all. Pure.
 
-use comfy_table::{Cell, Color};
+use comfy_table::{Cell, Color, ColumnConstraint};
 use owo_colors::OwoColorize;
 
 use crate::cli::error::{brief, plain_log};
@@ -15,10 +15,11 @@ const LOG_LINES: usize = 8;
 
 pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
     let mut lines = vec![first(report, clock, columns)];
+    // What a person decided stands before what failed earlier and may have been the reason for it.
+    lines.extend(held(report, clock));
     if let Some(wrong) = &report.wrong {
         lines.extend(trouble(wrong, clock, columns));
     }
-    lines.extend(held(report, clock));
     lines.extend(report.held_back.iter().flat_map(|held| held_back(held, clock, columns)));
     lines.extend(waiting(report, clock));
     lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
@@ -157,6 +158,10 @@ fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String 
             Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.roughly(since))),
             Cell::new(service.routes.join("\n")),
         ]);
+    }
+    // Names are copied into other commands, so they stay whole; routes may wrap.
+    for column in table.column_iter_mut().take(3) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     rendered(table)
 }

@@ -183,10 +183,11 @@ mod tests {
     }
 
     fn sources(template: &Template) -> Vec<&str> {
-        let source = |mount| {
-            if let &MountSpec::Bind { ref source, .. } = mount { Some(source.as_str()) } else { None }
-        };
-        template.mounts.iter().filter_map(source).collect()
+        let sources = template.mounts.iter().filter_map(|mount| match mount {
+            MountSpec::Bind { source, .. } => Some(source.as_str()),
+            _ => None,
+        });
+        sources.collect()
     }
 
     #[test]
