@@ -26,7 +26,7 @@ use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup, migrations};
+pub use open::{OpenError, Opened, events, lookup, migrations};
 pub use preview::Preview;
 pub use view::{ViewError, observe};
 

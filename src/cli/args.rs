@@ -1,6 +1,8 @@
 //! The tree of commands. Help texts are the manual: what a command does, what it leaves alone, what to try next.
 
 use std::net::SocketAddr;
+pub(super) mod stripe;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -88,6 +90,8 @@ pub(super) enum Command {
     ///
     /// Volumes, images and the history stay. `agent resume` or `agent deploy` brings the stack back.
     Down(Down),
+    /// Look at Stripe's events, send them again, simulate them
+    Stripe(stripe::Stripe),
     /// Print a completion script for a shell
     ///
     /// For bash: agent completions bash > /etc/bash_completion.d/agent
@@ -100,7 +104,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether this process itself may talk to the remote.
     pub(super) fn may_ask_the_remote(&self) -> bool {
-        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_))
+        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_))
     }
 }
 

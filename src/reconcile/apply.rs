@@ -84,10 +84,7 @@ impl<E: Engine> Act<'_, E> {
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.
     pub(super) async fn retire(&self) -> Result<(), Trouble> {
-        if self.plan.rolls.iter().any(|roll| roll.old.iter().any(|old| old.serving)) {
-            tokio::time::sleep(self.desired.nginx.linger()).await;
-        }
-        Ok(roll::retire(&self.rolling()).await?)
+        Ok(roll::retire(&self.rolling(), self.desired.nginx.linger()).await?)
     }
 
     /// Undoes what the log says has been done; nginx first, so that no request meets an instance that goes.

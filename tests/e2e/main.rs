@@ -38,6 +38,7 @@ mod gates;
 mod github;
 mod in_place;
 mod inputs;
+mod kill_table;
 mod orders;
 mod published;
 mod remote;
