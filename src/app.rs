@@ -5,6 +5,7 @@ pub mod control;
 mod dashboard;
 mod hooks;
 pub mod logs;
+mod metrics;
 mod open;
 mod outside;
 mod preview;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::docker::Docker;
 use crate::http::{ClientError, Limits, serve};
+use crate::metrics::Answers;
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -61,7 +63,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
     tasks.spawn(until_signalled(stop.clone()));
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
-    let hooks = hooks::listen(&opened).await?;
+    let answers = Answers::default();
+    let hooks = hooks::listen(&opened, &answers).await?;
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
@@ -72,6 +75,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
+    }
+    if let Some((listener, router)) = metrics::listen(&world, answers).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));

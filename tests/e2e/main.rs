@@ -39,6 +39,7 @@ mod github;
 mod in_place;
 mod inputs;
 mod kill_table;
+mod metrics;
 mod orders;
 mod published;
 mod remote;
