@@ -79,7 +79,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some((listener, router)) = metrics::listen(&world, answers).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
-    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+    if let Some((listener, router)) = dashboard::listen(&world, None, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {
