@@ -5,6 +5,7 @@ pub mod control;
 mod dashboard;
 mod hooks;
 pub mod logs;
+mod metrics;
 mod open;
 mod outside;
 mod preview;
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::docker::Docker;
 use crate::http::{ClientError, Limits, serve};
+use crate::metrics::Answers;
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -62,7 +64,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
     tasks.spawn(until_signalled(stop.clone()));
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
-    let hooks = hooks::listen(&opened).await?;
+    let answers = Answers::default();
+    let hooks = hooks::listen(&opened, &answers).await?;
     // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
@@ -90,6 +93,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         orders = orders.merge(stripe::closed());
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
+    if let Some((listener, router)) = metrics::listen(&world, answers).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    }
     if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
 pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
-pub use outside::{Gates, Github};
+pub use outside::{Gates, Github, Metrics};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
@@ -56,6 +56,7 @@ pub struct Config {
     pub gates: Gates,
     pub github: Github,
     pub notify: Notify,
+    pub metrics: Metrics,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -79,6 +80,7 @@ impl Default for Config {
             gates: Gates::default(),
             github: Github::default(),
             notify: Notify::default(),
+            metrics: Metrics::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),

@@ -154,6 +154,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("notify.discord.all", "[]"),
     ("notify.webhook.url", "\"mailto:me@example.com\""),
     ("notify.webhook.secret_file", "\"/etc/agent/hook\""),
+    ("metrics.listen", "\"localhost\""),
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),

@@ -42,6 +42,7 @@ mod in_place;
 mod inputs;
 mod kill_table;
 mod lossless;
+mod metrics;
 mod orders;
 mod published;
 mod remote;

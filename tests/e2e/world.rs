@@ -82,6 +82,11 @@ impl World {
         world
     }
 
+    /// A port that nobody has.
+    pub(crate) fn spare_port(&self) -> u16 {
+        free_port()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
