@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::docker::Docker;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, LogStart};
 use crate::http::{Limits, Rate, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
@@ -67,9 +67,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Err(error) = world.wakes.wake(Reason::Boot).await {
         tracing::error!("{}", report::line(&error));
     }
-    let watcher = world.clone();
-    let watching = stop.clone();
+    let (watcher, watching) = (world.clone(), stop.clone());
     tasks.spawn(async move { watcher.watch_containers(watching).await });
+    let (watcher, watching) = (world.clone(), stop.clone());
+    tasks.spawn(async move { watcher.watch_releases(watching).await });
     // Without a service manager there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tasks.spawn(watchdog(stop.clone()));
@@ -141,7 +142,7 @@ pub async fn logs(
         chunk(engine.logs(&instance.id, lines).await?.as_bytes());
         return Ok(true);
     }
-    let mut stream = engine.follow(&instance.id, lines);
+    let mut stream = engine.follow(&instance.id, LogStart::Last(lines));
     while let Some(bytes) = stream.next().await {
         chunk(&bytes?);
     }

@@ -83,6 +83,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
         Command::Rollback(rollback) => order::rollback(config, &rollback, out).await,
+        Command::Pause(pause) => order::pause(config, &pause, out).await,
         Command::Resume(wait) => order::give(config, &Order::Resume, wait, out).await,
         Command::Retry(wait) => order::give(config, &Order::Retry, wait, out).await,
         Command::Down(down) => order::down(config, &down, out).await,

@@ -22,10 +22,10 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
-    Roll, Source, Stack, Webhook,
+    Build, Drift, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
+    Prune, Roll, RollMode, Source, Stack, Webhook,
 };
-pub use text::Size;
+pub use text::{Size, parse_duration};
 pub use warn::Warning;
 
 /// Names the file to read, where the command line does not.
@@ -45,6 +45,7 @@ pub struct Config {
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
+    pub drift: Drift,
     pub nginx: Nginx,
     pub history: History,
     pub log: Log,
@@ -63,6 +64,7 @@ impl Default for Config {
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
+            drift: Drift::default(),
             nginx: Nginx::default(),
             history: History::default(),
             log: Log::default(),

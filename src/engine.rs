@@ -48,6 +48,15 @@ pub struct Finished {
     pub output: String,
 }
 
+/// Where following an output begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// This many lines before its end.
+    Last(usize),
+    /// What was written from then on, in seconds since the Unix epoch.
+    Since(i64),
+}
+
 /// Something that happened to one of the stack's instances outside a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {
@@ -152,8 +161,8 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn logs(&self, id: &InstanceId, lines: usize)
     -> impl Future<Output = Result<String, EngineError>> + Send;
 
-    /// Output as it comes, from the last `lines` on; ends when the instance does.
-    fn follow(&self, id: &InstanceId, lines: usize) -> BoxStream<'static, Result<Bytes, EngineError>>;
+    /// Output as it comes; ends when the instance does.
+    fn follow(&self, id: &InstanceId, from: LogStart) -> BoxStream<'static, Result<Bytes, EngineError>>;
 
     /// Runs a command in a running instance, to its end.
     fn exec(

@@ -4,6 +4,7 @@
 //! Who woke it never changes what a turn does. A rollback is the forward path with other data: somebody wrote
 //! another target and woke the loop.
 
+mod access_log;
 mod apply;
 mod decide;
 mod healing;
@@ -17,6 +18,7 @@ mod run;
 mod situation;
 mod trouble;
 mod turn;
+mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::route::{LIVE, Nginx, Running};
 use crate::source::Mirror;
 use crate::trigger::Wakes;
 
+pub use healing::given_up;
 pub use journal::said;
 pub use render::{Read, Rendered};
 pub use situation::{Doing, Situation, Wrong};

@@ -7,7 +7,7 @@
 mod bring_up;
 mod drain;
 mod gate;
-mod probe;
+pub mod probe;
 mod retire;
 mod revert;
 mod sockets;

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::parse_duration;
 use crate::model::run::{ReleaseId, RunId};
 
 const EVERYWHERE: &str = "For every command";
@@ -72,11 +74,18 @@ pub(super) enum Command {
     ///
     /// Needs no network and no build. What is left behind stays out until the next new commit.
     Rollback(Rollback),
-    /// Follow the branch again after a rollback or `down`
+    /// Do nothing by itself for a while: no deploy, no healing, no way back
+    ///
+    /// For work on the machine by hand. A run in progress goes on to its end; `rollback` and `down` still do what they
+    /// say. The pause outlives a restart of the agent and ends with `agent resume`.
+    Pause(Pause),
+    /// End a pause, or follow the branch again after a rollback or `down`
     ///
     /// The tip of the branch goes live, also when it is what was rolled back.
     Resume(Wait),
-    /// Try the tip of the branch again although it failed
+    /// Try the tip of the branch again although it failed or went bad
+    ///
+    /// Services that broke again and again, and were therefore no longer mended, are mended again too.
     Retry(Wait),
     /// Stop and remove the stack's containers and networks
     ///
@@ -166,6 +175,17 @@ pub(super) struct Logs {
     /// The build logs of this run instead
     #[arg(long, value_name = "RUN", conflicts_with_all = ["service", "follow", "lines"])]
     pub(super) run: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    /// How long, such as 30m or 2h [default: until `agent resume`]
+    #[arg(long = "for", value_name = "TIME", value_parser = length_of_time)]
+    pub(super) long: Option<Duration>,
+}
+
+fn length_of_time(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).filter(|time| !time.is_zero()).ok_or("write whole numbers with a unit: 30m, 2h, 1d")
 }
 
 #[derive(Debug, Args)]

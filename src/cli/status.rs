@@ -19,12 +19,13 @@ use crate::config::Config;
 use crate::report;
 
 pub(super) async fn status(config: &Config, out: &Out) -> Result<Code, CliError> {
+    let clock = Clock::local();
     let daemon = match Client::find(config).await? {
         Some(client) => Some(client.status().await.map_err(|error| report::line(&error))),
         None => None,
     };
     let observed = app::observe(config).await.map_err(|error| report::line(&error));
-    let report = gather(config, daemon, observed).await?;
-    out.answer(&report, |report| text(report, &Clock::local(), width::columns().min(80)))?;
+    let report = gather(config, daemon, observed, clock.now).await?;
+    out.answer(&report, |report| text(report, &clock, width::columns().min(80)))?;
     Ok(Code::Good)
 }

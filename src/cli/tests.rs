@@ -39,7 +39,7 @@ async fn status(
     daemon: Option<Result<Status, String>>,
     engine: Result<crate::model::instance::Observed, String>,
 ) -> String {
-    let report = gather(&story.config, daemon, engine).await.unwrap();
+    let report = gather(&story.config, daemon, engine, clock().now).await.unwrap();
     let text = plain(&text(&report, &clock(), 80));
     if let Some(first) = text.lines().next() {
         assert!(first.chars().count() <= 80, "{first}");
@@ -194,7 +194,7 @@ fn a_plan_says_what_and_why() {
 #[tokio::test]
 async fn the_status_for_programs_keeps_its_shape() {
     let story = Story::failed().await;
-    let report = gather(&story.config, None, Ok(observed())).await.unwrap();
+    let report = gather(&story.config, None, Ok(observed()), clock().now).await.unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
 }
 

@@ -166,6 +166,18 @@ pub struct Roll {
     pub settle: Duration,
     #[serde(with = "duration")]
     pub drain: Duration,
+    pub mode: RollMode,
+    /// Zero: nothing is watched.
+    #[serde(with = "duration")]
+    pub watch: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RollMode {
+    #[default]
+    Together,
+    Rolling,
 }
 
 impl Default for Roll {
@@ -176,8 +188,16 @@ impl Default for Roll {
             probe_timeout: Duration::from_secs(2),
             settle: Duration::from_secs(3),
             drain: Duration::from_secs(10),
+            mode: RollMode::Together,
+            watch: Duration::from_secs(60),
         }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drift {
+    pub self_heal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

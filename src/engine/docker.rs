@@ -29,7 +29,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::{BuildOrder, Engine, EngineError, EngineFacts, Finished, Happening, LineSink, TarStream};
+use super::{
+    BuildOrder, Engine, EngineError, EngineFacts, Finished, Happening, LineSink, LogStart, TarStream,
+};
 use crate::model::instance::{
     Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, Template, VolumeSpec,
 };
@@ -127,8 +129,8 @@ impl Engine for Docker {
         self.last_logs(&id.0, lines).await
     }
 
-    fn follow(&self, id: &InstanceId, lines: usize) -> BoxStream<'static, Result<Bytes, EngineError>> {
-        self.follow_logs(id, lines)
+    fn follow(&self, id: &InstanceId, from: LogStart) -> BoxStream<'static, Result<Bytes, EngineError>> {
+        self.follow_logs(id, from)
     }
 
     async fn exec(&self, id: &InstanceId, command: &[&str]) -> Result<Finished, EngineError> {

@@ -70,13 +70,15 @@ pub fn one_shot(gate: &Gate, look: &Look) -> Verdict {
     }
 }
 
-fn ended(condition: &Condition) -> Option<String> {
+/// How an instance that should run came to its end, if it did, or had to be begun again.
+pub(super) fn ended(condition: &Condition) -> Option<String> {
     let memory = if condition.out_of_memory { " (out of memory)" } else { "" };
     match condition.phase {
         Phase::Exited(code) => Some(format!("it exited with code {code}{memory}")),
         Phase::Dead => Some(format!("the engine could not end it cleanly: {}", condition.error)),
         Phase::Restarting => Some(format!("it crashed and was restarted{memory}")),
-        _ if condition.restarts > 0 => {
+        _ if condition.restarts == 1 => Some(format!("it crashed and was restarted{memory}")),
+        _ if condition.restarts > 1 => {
             Some(format!("it crashed and was restarted {} times{memory}", condition.restarts))
         }
         _ => None,

@@ -13,7 +13,7 @@ use crate::model::route::Route;
 use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 use crate::plan::{nginx, upstreams};
-use crate::record::Live;
+use crate::record::{Live, Target};
 use crate::roll::{self, Journal, Pace, Rolling};
 use crate::route::{self, Nginx};
 
@@ -76,9 +76,20 @@ impl<E: Engine> Act<'_, E> {
     }
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.
+    ///
+    /// Whoever wants to go back meanwhile finds the old instances as they were: nothing brings them back sooner.
     pub(super) async fn retire(&self) -> Result<(), Trouble> {
         if self.plan.rolls.iter().any(|roll| roll.old.iter().any(|old| old.serving)) {
-            tokio::time::sleep(self.desired.nginx.linger()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.desired.nginx.linger()) => {}
+                () = self.newer.cancelled() => {}
+            }
+        }
+        if self.newer.is_cancelled()
+            && matches!(self.world.record.target().await?, Target::Back { .. } | Target::Pinned(_))
+        {
+            let text = "the old instances stay: an earlier release is to be reached".to_owned();
+            return Ok(self.journal.write(Entry::Note { text }).await?);
         }
         Ok(roll::retire(&self.rolling()).await?)
     }
@@ -136,6 +147,12 @@ impl<E: Engine> Act<'_, E> {
         let rolled = |route: &Route| self.plan.rolls.iter().any(|roll| roll.service == route.service);
         let known = |route: &Route| self.before.is_some_and(|before| before.routes.contains(route));
         self.desired.routes.iter().filter(|route| rolled(route) || !known(route)).cloned().collect()
+    }
+
+    /// The services that are not what they were, by themselves or by their routes.
+    pub(super) fn touched(&self) -> BTreeSet<String> {
+        let rolled = self.plan.rolls.iter().map(|roll| roll.service.clone());
+        rolled.chain(self.changed_routes().into_iter().map(|route| route.service)).collect()
     }
 
     fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::Engine;
 use crate::model::run::{ReleaseId, RunId};
-use crate::record::Target;
+use crate::record::{Hold, Target};
 
 use super::Reconciler;
 use super::trouble::Trouble;
@@ -19,11 +19,11 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn try_prune(&self) -> Result<(), Trouble> {
-        let pinned: Option<ReleaseId> = match self.record.target().await? {
-            Target::Pinned(hold) => Some(hold.release),
-            _ => None,
+        let spared: Option<ReleaseId> = match self.record.target().await? {
+            Target::Pinned(Hold { release, .. }) | Target::Back { release } => Some(release),
+            Target::Branch | Target::Down => self.record.watch().await?.map(|watch| watch.back_to),
         };
-        self.record.prune_releases(self.config.history.keep, pinned).await?;
+        self.record.prune_releases(self.config.history.keep, spared).await?;
         for run in self.record.prune_runs(self.config.history.runs).await? {
             self.forget_logs(run);
         }

@@ -36,3 +36,4 @@ mod orders;
 mod remote;
 mod rollback;
 mod shapes;
+mod watch;

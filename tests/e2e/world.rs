@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) daemon: Option<Daemon>,
     /// Appended to the configuration.
     pub(crate) settings: String,
+    /// More keys of `[roll]`.
+    pub(crate) roll: String,
     /// Where the agent fetches from.
     url: String,
     hooks: u16,
@@ -59,6 +61,7 @@ impl World {
             hooks: free_port(),
             url,
             daemon: None,
+            roll: String::new(),
             settings: "[poll]\nschedule = \"off\"\n".to_owned(),
             runtime,
             folder,
@@ -116,9 +119,10 @@ impl World {
              [stack]\nname = \"{}\"\ncompose = [\"compose.yaml\"]\nenv_file = \"{at}/env\"\n\
              [webhook]\nlisten = \"127.0.0.1:{}\"\n\
              [webhook.github]\nsecret_files = [\"{at}/secret\"]\nrepository = \"acme/shop\"\n\
-             [roll]\nhealth_timeout = \"10s\"\nsettle = \"300ms\"\ndrain = \"3s\"\n{}\n{}",
+             [roll]\nhealth_timeout = \"10s\"\nsettle = \"300ms\"\ndrain = \"3s\"\n{}\n{}\n{}",
             self.name,
             self.hooks,
+            self.roll,
             if self.settings.contains("[source]") { String::new() } else { self.source("") },
             self.settings,
         );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent::engine::{Engine, EngineError};
+use agent::engine::{Engine, EngineError, LogStart};
 use agent::model::instance::{
     Health, HealthSpec, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
 };
@@ -45,7 +45,7 @@ pub(crate) async fn the_end_of_the_logs_is_read_from_both_streams(engine: &impl 
 pub(crate) async fn logs_are_followed_to_the_end(engine: &impl Engine, yard: &Yard) {
     let script = "echo first; until [ -e /end ]; do sleep 0.02; done; echo last";
     let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
-    let mut lines = engine.follow(&id, 100);
+    let mut lines = engine.follow(&id, LogStart::Last(100));
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "first\n");
     engine.exec(&id, &["touch", "/end"]).await.unwrap();
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "last\n");
@@ -56,7 +56,7 @@ pub(crate) async fn its_stop_signal_lets_it_end_in_peace(engine: &impl Engine, y
     let script = "trap 'echo bye; exit 3' USR1; echo up; sleep 3600 & wait";
     let template = Template { stop_signal: Some("SIGUSR1".to_owned()), ..yard.template("web", script) };
     let id = yard.started(engine, &template, &yard.identity(1)).await;
-    engine.follow(&id, 1).try_next().await.unwrap();
+    engine.follow(&id, LogStart::Last(1)).try_next().await.unwrap();
     engine.stop(&id, GRACE).await.unwrap();
     assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(3));
     assert_eq!(engine.logs(&id, 10).await.unwrap(), "up\nbye\n");
@@ -102,7 +102,7 @@ pub(crate) async fn commands_run_inside_tell_their_code_and_output(engine: &impl
 pub(crate) async fn signals_arrive(engine: &impl Engine, yard: &Yard) {
     let script = "trap 'echo hup' HUP; trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done";
     let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
-    let mut lines = engine.follow(&id, 10);
+    let mut lines = engine.follow(&id, LogStart::Last(10));
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "up\n");
     engine.signal(&id, "HUP").await.unwrap();
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "hup\n");

@@ -11,7 +11,7 @@ use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::reconcile::{self, Doing, Situation};
-use crate::record::{Record, Release, Run, Target, Why};
+use crate::record::{Degraded, Pause, Record, Release, Run, Target, Watch};
 use crate::store;
 
 /// How far back the record is looked through.
@@ -24,6 +24,10 @@ pub(in crate::cli) struct Report {
     /// `None`: nothing is live.
     pub(super) live: Option<Live>,
     pub(super) target: Target,
+    /// The new release is watched, and gives way to another if it turns bad.
+    pub(super) watching: Option<Watch>,
+    pub(super) paused: Option<Pause>,
+    pub(super) degraded: Option<Degraded>,
     /// The run in progress.
     pub(super) doing: Option<Run>,
     /// The turn in progress, of which the run is a part.
@@ -81,11 +85,12 @@ pub(super) enum Daemon {
     Down,
 }
 
-/// `daemon`: `None` when none runs; its situation, or why it does not tell.
+/// `daemon`: `None` when none runs; its situation, or why it does not tell. `now` in milliseconds since the Unix epoch.
 pub(in crate::cli) async fn gather(
     config: &Config,
     daemon: Option<Result<Status, String>>,
     observed: Result<Observed, String>,
+    now: i64,
 ) -> Result<Report, CliError> {
     let mut report = Report { stack: config.stack.name.clone(), ..Report::default() };
     let tip = daemon.as_ref().and_then(|told| told.as_ref().ok()?.situation.tip.clone());
@@ -98,12 +103,18 @@ pub(in crate::cli) async fn gather(
             runs = record.runs(RECENT).await?;
             current = record.current().await?;
             report.target = record.target().await?;
+            report.watching = record.watch().await?.filter(|watch| watch.until > now);
+            report.paused = record.paused(now).await?;
+            report.degraded = record.degraded().await?;
             report.live = match &current {
                 Some(release) => Some(live(&record, release, &runs).await?),
                 None => None,
             };
             report.doing = runs.iter().find(|run| run.ended_at.is_none()).cloned();
-            report.wrong = failed(&record, tip.as_deref(), &runs).await?;
+            report.wrong = match &report.degraded {
+                Some(degraded) => Some(beyond_mending(degraded)),
+                None => failed(&record, tip.as_deref(), &runs).await?,
+            };
         }
     }
     match daemon {
@@ -151,7 +162,7 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
     let revision = tip.or(tried).and_then(|revision| revision.parse().ok());
     if let Some(revision) = revision
         && let Some(denial) = record.denial(&revision).await?
-        && let Why::Stalled { failure } = denial.why
+        && let Some(failure) = denial.why.failure().cloned()
     {
         let subject = runs.iter().find(|run| run.id == denial.run).map(|run| run.subject.clone());
         return Ok(Some(Wrong {
@@ -175,6 +186,18 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
         since: run.ended_at.unwrap_or(run.started_at),
         again_at: None,
     }))
+}
+
+fn beyond_mending(degraded: &Degraded) -> Wrong {
+    Wrong {
+        revision: None,
+        subject: None,
+        run: None,
+        class: Class::Stalled,
+        failure: reconcile::given_up(degraded),
+        since: degraded.since,
+        again_at: None,
+    }
 }
 
 /// What the daemon met, with what the record knows of the same.

@@ -106,7 +106,7 @@ impl Story {
 
     async fn succeed(&self, digit: char, subject: &str, reason: &str, at: i64) {
         let run = self.begin(Kind::Deploy, digit, subject, reason, at - 8_400).await;
-        self.goes_live(run, Live::New { desired: &desired(digit), subject }, at).await;
+        self.goes_live(run, Live::New { desired: &desired(digit), subject, watch: None }, at).await;
     }
 
     async fn goes_live(&self, run: RunId, live: Live<'_>, at: i64) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::Docker;
-use crate::engine::{EngineError, Finished};
+use crate::engine::{EngineError, Finished, LogStart};
 use crate::model::instance::InstanceId;
 
 /// As much of an output as is kept.
@@ -28,10 +28,14 @@ impl Docker {
     pub(super) fn follow_logs(
         &self,
         id: &InstanceId,
-        lines: usize,
+        from: LogStart,
     ) -> BoxStream<'static, Result<Bytes, EngineError>> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true);
-        let logs = self.client.logs(&id.0, Some(options.tail(&lines.to_string()).build()));
+        let options = match from {
+            LogStart::Last(lines) => options.tail(&lines.to_string()),
+            LogStart::Since(second) => options.since(i32::try_from(second).unwrap_or(i32::MAX)),
+        };
+        let logs = self.client.logs(&id.0, Some(options.build()));
         let (docker, act) = (self.clone(), format!("follow the logs of {}", id.short()));
         logs.map(move |output| output.map(|o| o.into_bytes()).map_err(|e| docker.fault(act.clone(), e)))
             .boxed()
