@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod control;
+mod dashboard;
+mod hooks;
 mod open;
 mod preview;
 mod view;
@@ -10,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::docker::Docker;
 use crate::engine::{Engine, EngineError, LogStart};
-use crate::http::{Limits, Rate, serve};
+use crate::http::{Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -41,6 +43,8 @@ pub enum AppError {
     },
     #[error("the webhook cannot be set up")]
     Hook(#[from] open::HookError),
+    #[error("the dashboard cannot be set up")]
+    Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
 }
@@ -53,12 +57,15 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
     tasks.spawn(until_signalled(stop.clone()));
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
-    let hooks = listen_hooks(&opened).await?;
+    let hooks = hooks::listen(&opened).await?;
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let world = Arc::new(opened.with(engine));
     let socket = control::router(world.clone());
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
-    if let Some((listener, router)) = hooks {
+    if let Some(doors) = hooks {
+        doors.serve(&tasks, &stop);
+    }
+    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {
@@ -153,16 +160,6 @@ fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {
     // The store's lock is ours, so whoever left the socket is gone.
     let _ = std::fs::remove_file(path);
     UnixListener::bind(path).map_err(|source| AppError::Listen { at: path.display().to_string(), source })
-}
-
-async fn listen_hooks(opened: &Opened) -> Result<Option<(TcpListener, axum::Router)>, AppError> {
-    let Some(at) = opened.config.webhook.listen else { return Ok(None) };
-    let Some(hook) = open::hook(&opened.config)? else { return Ok(None) };
-    let listener = TcpListener::bind(at).await;
-    let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
-    let router = Rate::default().limit(trigger::router(hook, opened.wakes.clone()));
-    tracing::info!("webhooks on http://{at}");
-    Ok(Some((listener, router)))
 }
 
 async fn until_signalled(stop: CancellationToken) {

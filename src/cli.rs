@@ -10,6 +10,7 @@ mod completions;
 mod error;
 mod follow;
 mod history;
+mod init;
 mod log;
 mod logs;
 mod order;
@@ -19,7 +20,6 @@ mod progress;
 mod reach;
 mod show;
 mod status;
-mod time;
 mod verdict;
 mod width;
 
@@ -33,6 +33,7 @@ use out::Out;
 
 use crate::config::Config;
 use crate::orders::Order;
+use crate::overview::time;
 use crate::{app, source};
 
 /// The whole program.
@@ -58,7 +59,11 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
     if let Command::Completions { shell } = cli.command {
         return completions::completions(shell);
     }
-    let config = Config::load(&Config::locate(cli.config.as_deref())?)?;
+    let path = match &cli.command {
+        Command::Init(given) => init::init(cli.config.as_deref(), given, out)?,
+        _ => Config::locate(cli.config.as_deref())?,
+    };
+    let config = Config::load(&path)?;
     log::start(&cli.command, &config.log);
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
@@ -78,7 +83,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         }
         // Answered before a configuration is looked for.
         Command::Completions { shell } => completions::completions(shell),
-        Command::Check => check::check(&config, out).await,
+        Command::Check | Command::Init(_) => check::check(&config, out).await,
         Command::Config => plan::config(config, out).await,
         Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
@@ -107,4 +112,4 @@ fn unparsed(error: &clap::Error) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

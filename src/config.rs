@@ -4,6 +4,7 @@
 //! read here, only where it lies. The one thing taken from the environment is which file to read.
 
 mod check;
+mod forges;
 mod mask;
 mod problem;
 mod read;
@@ -18,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use forges::ForgeHook;
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Drift, Engine, EngineKind, GithubHook, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
+    Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
     Prune, Roll, RollMode, Source, Stack, Webhook,
 };
 pub use text::{Size, parse_duration};
@@ -42,6 +44,7 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub dashboard: Dashboard,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -61,6 +64,7 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            dashboard: Dashboard::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -109,21 +113,19 @@ impl Config {
         self.nginx.folder.clone().unwrap_or_else(|| self.state.join("nginx"))
     }
 
-    /// The repository whose push webhooks count, `owner/name`: as configured, else taken from the remote's address.
-    pub fn github_repository(&self) -> Option<String> {
-        self.webhook.github.repository.clone().or_else(|| remote::repository(&self.source.url))
-    }
-
     /// Every secret in use, with the name of its key.
     pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretFile)> {
         let single = [
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
+            ("dashboard.token_file", &self.dashboard.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
-        single
-            .chain(self.webhook.github.secret_files.iter().map(|file| ("webhook.github.secret_files", file)))
+        let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
+            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files, file))
+        });
+        single.chain(hooks)
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -137,9 +139,14 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
-        let single = [&mut self.stack.env_file, &mut self.source.token_file, &mut self.source.ssh_key_file]
-            .into_iter();
-        for secret in single.flatten().chain(&mut self.webhook.github.secret_files) {
+        let single = [
+            &mut self.stack.env_file,
+            &mut self.source.token_file,
+            &mut self.source.ssh_key_file,
+            &mut self.dashboard.token_file,
+        ];
+        let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
+        for secret in single.into_iter().flatten().chain(hooks) {
             secret.anchor(folder);
         }
     }

@@ -9,6 +9,7 @@ pub mod peer;
 pub mod rate;
 pub mod secret;
 pub mod serve;
+pub mod standard;
 
 use std::fmt::Display;
 

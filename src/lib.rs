@@ -23,8 +23,11 @@
 //! | [`reconcile`] | the loop that puts them in order, and recovery after a crash |
 //! | [`record`], [`store`] | runs, releases, what is held; SQLite with one writer |
 //! | [`trigger`], [`http`] | who knocks, and how HTTP is served |
+//! | [`inbox`] | Stripe's events: verified, kept, delivered, sent again |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
+//! | [`overview`] | all that is known, as one value, and the words for it |
+//! | [`dashboard`] | the page for people |
 //! | [`app`], [`cli`] | composition; the command line |
 //!
 //! # What is absent
@@ -37,10 +40,13 @@ pub mod app;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod engine;
 pub mod http;
+pub mod inbox;
 pub mod model;
 pub mod orders;
+pub mod overview;
 pub mod plan;
 pub mod reconcile;
 pub mod record;

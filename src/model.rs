@@ -2,6 +2,7 @@
 
 pub mod class;
 pub mod desired;
+pub mod forge;
 pub mod instance;
 pub mod nginx;
 pub mod place;

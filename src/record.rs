@@ -86,6 +86,11 @@ impl Record {
         Self { store }
     }
 
+    /// Changes whenever something was written down, here or beside the record in the same store.
+    pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.store.commits()
+    }
+
     /// A small fact by its name, as JSON.
     pub async fn fact<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,

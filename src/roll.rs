@@ -6,13 +6,17 @@
 
 mod bring_up;
 mod drain;
+mod folder;
 mod gate;
 pub mod probe;
+mod refresh;
 mod retire;
 mod revert;
 mod sockets;
 
 use std::future::Future;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -23,6 +27,8 @@ use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 
 pub use bring_up::{bring_up, bring_up_proxy};
+pub use folder::{forget_old, shown};
+pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;
 pub use revert::revert;
 
@@ -71,6 +77,13 @@ pub enum RollError {
         service: String,
         #[source]
         source: EngineError,
+    },
+    #[error("the folder {} of {service} cannot be given its content", folder.display())]
+    Folder {
+        service: String,
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
     },
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -1,6 +1,9 @@
 //! nginx as a transaction: try the new configuration aside, swap the file in one step, reload, see that new
 //! workers answer and that the routes lead somewhere, or put the old file back.
 //!
+//! What only goes to another instance needs no reload: the routes follow links in the same folder, and these are
+//! changed all at once.
+//!
 //! The folder is on the host, mounted at [`MOUNTED`] in nginx's container, whose command names the file there:
 //! `nginx -c /etc/nginx/agent/nginx.conf`. Killed at any instant, the agent leaves a complete `nginx.conf`; the
 //! next [`Nginx::switch`] to any text goes on from there. What stands in the text is not decided here.
@@ -8,6 +11,7 @@
 mod ask;
 mod fault;
 mod files;
+mod lead;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -17,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engine::{Engine, Finished};
 use crate::model::instance::{InstanceId, Template};
-use crate::plan::nginx::{Route, Version, generation, is_edited};
+use crate::plan::nginx::{Route, Version, generation, is_edited, links};
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
@@ -90,12 +94,19 @@ impl<E: Engine> Nginx<'_, E> {
         finished.map_err(|source| RouteError::Engine { act, source })
     }
 
-    /// Has nginx itself read the text, without touching what is live.
+    /// Has nginx itself read the text, without touching what is live. It is not asked about what it runs already.
     ///
     /// # Errors
     /// [`RouteError::Refused`] with nginx's words and the label they are about; or it could not be tried.
     pub async fn check(&self, text: &str) -> Result<(), RouteError> {
-        Folder(self.folder).write(CANDIDATE, text.as_bytes()).await?;
+        let folder = Folder(self.folder);
+        if let (Some(running), Some(wanted)) = (&self.running, generation(text))
+            && folder.read(LIVE).await?.is_some_and(|live| runs(&live, wanted))
+            && self.answering(running).await.as_deref() == Some(wanted)
+        {
+            return Ok(());
+        }
+        folder.write(CANDIDATE, text.as_bytes()).await?;
         let file = format!("{MOUNTED}/{CANDIDATE}");
         let command = ["nginx", "-t", "-q", "-c", file.as_str()];
         let finished = match &self.running {
@@ -107,9 +118,9 @@ impl<E: Engine> Nginx<'_, E> {
         if finished.code == 0 { Ok(()) } else { Err(fault::refused(&finished.output, text)) }
     }
 
-    /// Makes a checked text the live one. When this returns, every new connection goes by it, and each of `probes`
-    /// has led to an answer; kept connections follow within the options' linger. If nginx does not run, only the
-    /// file is swapped.
+    /// Makes a checked text the live one. When this returns, each of `probes` has led to an answer, and every request
+    /// goes to the instances that it names, or, after a reload, every one on a new connection: kept ones follow
+    /// within the options' linger. If nginx does not run, only the files are swapped.
     ///
     /// # Errors
     /// nginx did not take it, or a route leads nowhere. The file from before is live again then, unless the
@@ -126,6 +137,11 @@ impl<E: Engine> Nginx<'_, E> {
         if let Some(old) = &old {
             folder.write(PREVIOUS, old).await?;
         }
+        // Before the file: what it names must be there when nginx reads it, after whatever crash. What only the old
+        // one names stays, for old workers.
+        let mut lead = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
+        lead.extend(links(text));
+        folder.lead(&lead).await?;
         folder.write(LIVE, text.as_bytes()).await?;
         let Some(running) = &self.running else { return Ok(Switched { reloaded: false, edited }) };
         match self.adopt(running, text, probes).await {
@@ -188,14 +204,25 @@ impl<E: Engine> Nginx<'_, E> {
         let Some(old) = old else { return failure };
         let text = String::from_utf8_lossy(old);
         let restored = async {
-            Folder(self.folder).write(LIVE, old).await?;
-            self.reload(running, generation(&text)).await
+            let folder = Folder(self.folder);
+            folder.lead(&links(&text)).await?;
+            folder.write(LIVE, old).await?;
+            match generation(&text) {
+                wanted @ Some(_) if self.answering(running).await.as_deref() == wanted => Ok(()),
+                wanted => self.reload(running, wanted).await,
+            }
         };
         match restored.await {
             Ok(()) => failure,
             Err(source) => RouteError::NotRestored { failure: Box::new(failure), source: Box::new(source) },
         }
     }
+}
+
+/// Whether a file, not edited, is what nginx answers of this generation with.
+fn runs(live: &[u8], wanted: &str) -> bool {
+    let live = String::from_utf8_lossy(live);
+    generation(&live) == Some(wanted) && !is_edited(&live)
 }
 
 /// Asks nginx for a route's path until something other than nginx itself answers.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 pub use error::Error;
 use readers::Readers;
@@ -33,6 +34,7 @@ struct Shared {
     /// `None` when opened for reading only.
     writer: Option<Writer>,
     readers: Readers,
+    commits: watch::Sender<u64>,
 }
 
 impl Store {
@@ -43,8 +45,10 @@ impl Store {
     /// process ends in whatever way, so none can be left behind. Blocks for as long as migrating takes.
     pub fn open(path: &Path, migrations: &[Migration]) -> Result<Self, Error> {
         let (connection, lock) = open::writable(path, migrations)?;
-        let writer = Writer::start(connection, lock)?;
-        Ok(Self { shared: Arc::new(Shared { writer: Some(writer), readers: Readers::new(path) }) })
+        let commits = watch::Sender::new(0);
+        let writer = Writer::start(connection, lock, commits.clone())?;
+        let readers = Readers::new(path);
+        Ok(Self { shared: Arc::new(Shared { writer: Some(writer), readers, commits }) })
     }
 
     /// Opens an existing store for reading, whether or not a daemon has it open for writing.
@@ -52,7 +56,8 @@ impl Store {
     /// The schema must be exactly the one this program knows: it is not migrated here.
     pub fn read_only(path: &Path, migrations: &[Migration]) -> Result<Self, Error> {
         open::check_schema(&open::readable(path)?, migrations.len())?;
-        Ok(Self { shared: Arc::new(Shared { writer: None, readers: Readers::new(path) }) })
+        let (readers, commits) = (Readers::new(path), watch::Sender::new(0));
+        Ok(Self { shared: Arc::new(Shared { writer: None, readers, commits }) })
     }
 
     /// Runs `work` inside a transaction and returns once that is durable.
@@ -70,6 +75,11 @@ impl Store {
             Some(writer) => writer.write(work).await,
             None => Err(Error::OpenedForReading.into()),
         }
+    }
+
+    /// Counts this process's commits, for whoever shows what the store holds and wants to know when to look again.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.shared.commits.subscribe()
     }
 
     /// Runs `work` on a connection that cannot write, off the async threads. All its statements see one

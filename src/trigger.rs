@@ -5,8 +5,12 @@
 //! Knocks come from a forge's push webhook (`receive`), a timer (`schedule`) and from within the agent. What
 //! a turn then does is not known here.
 
+mod bitbucket;
 mod deliveries;
+mod envelope;
+mod gitea;
 mod github;
+mod gitlab;
 mod push;
 mod receive;
 mod schedule;

@@ -14,6 +14,13 @@ use agent::store::Store;
 use agent::trigger;
 use tempfile::TempDir;
 
+#[path = "common/git_repo.rs"]
+mod git_repo;
+#[path = "common/git_server.rs"]
+mod git_server;
+#[path = "cli/init.rs"]
+mod init;
+
 /// Ends the daemon it belongs to, whatever becomes of the test.
 struct Daemon(Child);
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use agent::config::{Config, ConfigError, SecretFile};
+use agent::model::forge::Forge;
 use serde_json::Value;
 
 const SHIPPED: &str = include_str!("../agent.toml");
@@ -119,8 +120,19 @@ const REJECTED: &[(&str, &str)] = &[
     ("poll.schedule", "\"0 3 31 2 *\""),
     ("poll.jitter", "\"1d\""),
     ("webhook.listen", "\"9090\""),
+    ("webhook.publish", "\"/\""),
     ("webhook.github.secret_files", "\"/etc/agent/webhook\""),
     ("webhook.github.repository", "\"https://github.com/you/shop\""),
+    ("webhook.gitlab.secret_files", "[\"glpat-0123456789abcdef\"]"),
+    ("webhook.gitlab.repository", "\"shop\""),
+    ("webhook.gitea.secret_files", "true"),
+    ("webhook.gitea.repository", "\"group/sub/shop\""),
+    ("webhook.forgejo.secret_files", "[1]"),
+    ("webhook.forgejo.repository", "\"you/\""),
+    ("webhook.bitbucket.secret_files", "[\"\"]"),
+    ("webhook.bitbucket.repository", "\"{workspace}/shop\""),
+    ("dashboard.listen", "\"localhost:9091\""),
+    ("dashboard.token_file", "\"credential:\""),
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),
@@ -265,7 +277,7 @@ fn an_ssh_remote_needs_a_key_and_a_pinned_host() {
     let host = "ssh_host_keys = [\"SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU\"]";
     let config = parse(&format!("{base}ssh_key_file = \"credential:deploy\"\n{host}\n")).unwrap();
     assert_eq!(config.source.ssh_key_file, Some(SecretFile::Credential("deploy".into())));
-    assert_eq!(config.github_repository().as_deref(), Some("you/shop"));
+    assert_eq!(config.repository(Forge::GitHub).as_deref(), Some("you/shop"));
 }
 
 #[test]

@@ -28,8 +28,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["build", "config", "engine", "model", "plan", "record", "roll", "route", "source", "trigger"],
     ),
     ("orders", &["model", "record", "store", "trigger"]),
+    ("overview", &["model", "reconcile", "record"]),
     ("inbox", &["http", "store"]),
-    ("dashboard", &["config", "http", "inbox", "model", "plan", "reconcile", "record", "store", "trigger"]),
+    (
+        "dashboard",
+        &["config", "http", "inbox", "model", "orders", "overview", "plan", "reconcile", "record", "store"],
+    ),
     (
         "app",
         &[
@@ -41,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "inbox",
             "model",
             "orders",
+            "overview",
             "plan",
             "reconcile",
             "record",
@@ -61,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "inbox",
             "model",
             "orders",
+            "overview",
             "plan",
             "reconcile",
             "record",

@@ -53,7 +53,16 @@ fn help(command: &[&str]) -> String {
 fn section(heading: &str) -> BTreeMap<String, String> {
     let help = help(&[]);
     let rows = help.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty());
-    let rows = rows.map(|row| row.trim().split_once("  ").unwrap_or_else(|| panic!("`{row}` is no row")));
+    // A meaning that is too long for a line goes on below its beginning.
+    let mut whole: Vec<String> = Vec::new();
+    for row in rows {
+        match whole.last_mut() {
+            Some(last) if row.starts_with("      ") => last.extend([" ", row.trim()]),
+            _ => whole.push(row.to_owned()),
+        }
+    }
+    let rows =
+        whole.iter().map(|row| row.trim().split_once("  ").unwrap_or_else(|| panic!("`{row}` is no row")));
     rows.map(|(name, meaning)| (name.to_owned(), meaning.trim().to_owned())).collect()
 }
 
@@ -159,7 +168,7 @@ fn the_configuration_shown_is_accepted() {
 
 #[test]
 fn every_file_named_is_there() {
-    let linked = README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let linked = README.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
     let installed = typed().into_iter().filter(|words| words[0] == "install");
     let installed = installed.map(|words| words[words.len() - 2]).filter(|path| !path.starts_with("target/"));
     let files: Vec<&str> = linked.filter(|link| !link.contains("://")).chain(installed).collect();

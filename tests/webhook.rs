@@ -1,8 +1,10 @@
-//! GitHub's push webhook from outside: a real server on a real socket, payloads from GitHub's collection of
-//! examples, signatures by GitHub's own library (`tests/webhook/setup` fetches both).
+//! Push webhooks from outside: a real server on a real socket. GitHub's with payloads from its collection of examples
+//! and signatures by its own library (`tests/webhook/setup` fetches both), the other forges' in `webhook/forges.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "webhook/forges.rs"]
+mod forges;
 #[path = "webhook/github.rs"]
 mod github;
 #[path = "webhook/site.rs"]
@@ -266,7 +268,7 @@ async fn other_methods_and_addresses_are_refused() {
         assert!(answer.head.to_ascii_lowercase().contains("allow: post"), "{}", answer.head);
     }
     for (request, expected) in [
-        ("POST /webhooks/gitlab HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 404),
+        ("POST /webhooks/elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 404),
         ("POST /webhooks/github/../github HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 404),
         ("not http at all\r\n\r\n".to_owned(), 400),
         (format!("POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(200_000)), 431),

@@ -16,22 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::model::run::Failure;
 use crate::orders::{self, Order};
-use crate::reconcile::{Reconciler, Situation, Trouble};
+use crate::reconcile::{Reconciler, Trouble};
 use crate::report;
+
+/// What `GET /status` answers.
+pub use crate::overview::Status;
 
 /// The socket's name in the state folder.
 pub const SOCKET: &str = "agent.sock";
-
-/// What `GET /status` answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    pub version: String,
-    pub pid: u32,
-    #[serde(flatten)]
-    pub situation: Situation,
-    /// A wake waits for the turn in progress to end.
-    pub pending: bool,
-}
 
 /// An order's answer: what will happen, and how many turns had ended before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,9 +11,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::config::{Config, SecretError};
+use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{EmptySecret, Secret};
+use crate::inbox;
+use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
 use crate::reconcile::{Reconciler, Situation};
 use crate::record::{self, Record};
@@ -62,7 +64,7 @@ pub enum HookError {
 
 /// All tables, in the order in which they came to be. Append only.
 fn migrations() -> Vec<Migration> {
-    [trigger::MIGRATIONS, record::MIGRATIONS].concat()
+    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
 }
 
 /// Opens everything for working with it: one process at a time.
@@ -137,18 +139,15 @@ fn fingerprints(known_hosts: &str) -> Vec<String> {
     blobs.map(|blob| format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)))).collect()
 }
 
-/// The push webhook, if one is configured.
-pub fn hook(config: &Config) -> Result<Option<PushHook>, HookError> {
-    let files = &config.webhook.github.secret_files;
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let mut secrets = Vec::new();
-    for file in files {
-        secrets.push(Secret::new(file.read()?)?);
-    }
-    let repositories = config.github_repository().into_iter().collect();
-    Ok(Some(PushHook::new(secrets, repositories, config.source.branch.as_str())?))
+/// The push webhooks that are configured.
+pub fn hooks(config: &Config) -> Result<Vec<PushHook>, HookError> {
+    let one = |(forge, hook): (Forge, &ForgeHook)| {
+        let secrets = hook.secret_files.iter().map(|file| Ok(Secret::new(file.read()?)?));
+        let secrets = secrets.collect::<Result<_, HookError>>()?;
+        let repositories = config.repository(forge).into_iter().collect();
+        Ok(PushHook::new(forge, secrets, repositories, config.source.branch.as_str())?)
+    };
+    config.webhook.accepted().map(one).collect()
 }
 
 /// The poll's schedule, if polling is on.

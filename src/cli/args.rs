@@ -1,5 +1,6 @@
 //! The tree of commands. Help texts are the manual: what a command does, what it leaves alone, what to try next.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::parse_duration;
+use crate::model::forge::Forge;
 use crate::model::run::{ReleaseId, RunId};
 
 const EVERYWHERE: &str = "For every command";
@@ -45,6 +47,10 @@ pub(super) enum Command {
     /// Ends on SIGTERM or SIGINT. The apps and nginx go on without it; a run that was cut off is brought to its end
     /// by the next start.
     Run,
+    /// Write a configuration, with the secrets it needs, and say what is left to do at the forge
+    ///
+    /// Asks for what is not given, if somebody is at the keyboard. Goes on with `agent check`. Overwrites nothing.
+    Init(Init),
     /// Look at this machine and the configuration, and say what is wrong and how to mend it
     ///
     /// Changes nothing. Ends with 1 when something would keep the next push from going live.
@@ -105,6 +111,45 @@ impl Command {
     pub(super) fn may_ask_the_remote(&self) -> bool {
         !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_))
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The repository: https://HOST/PATH, git@HOST:PATH, ssh://git@HOST/PATH or file:///PATH
+    #[arg(long)]
+    pub(super) url: Option<String>,
+    /// The stack's name: containers, networks and volumes begin with it [default: the repository's]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The branch to follow [default: main]
+    #[arg(long)]
+    pub(super) branch: Option<String>,
+    /// The compose file in the repository [default: compose.yaml]
+    #[arg(long, value_name = "PATH")]
+    pub(super) compose: Option<String>,
+    /// For https: a file with a token that may read the repository
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// For ssh: a fingerprint that the host publishes; several are possible [default: those it shows now]
+    #[arg(long = "host-key", value_name = "SHA256:…")]
+    pub(super) host_keys: Vec<String>,
+    /// Whose webhooks will come, where the address does not tell: github, gitlab, gitea, forgejo, bitbucket
+    #[arg(long, value_parser = forge)]
+    pub(super) forge: Option<Forge>,
+    /// The repository as the forge names it, where the address does not tell: owner/name
+    #[arg(long, value_name = "NAME")]
+    pub(super) repository: Option<String>,
+    /// Where the agent listens for webhooks
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub(super) listen: SocketAddr,
+    /// Where the agent keeps what it must not forget [default: /var/lib/agent]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) state: Option<PathBuf>,
+}
+
+fn forge(text: &str) -> Result<Forge, String> {
+    let known = Forge::ALL.into_iter().find(|forge| forge.name() == text);
+    known.ok_or_else(|| format!("known are {}", Forge::ALL.map(Forge::name).join(", ")))
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::model::class::Class;
 use crate::model::run::Failure;
 use crate::orders::OrderError;
+pub(super) use crate::overview::{brief, plain_log};
 use crate::reconcile::Trouble;
 use crate::record::RecordError;
 use crate::store;
@@ -128,18 +129,4 @@ fn told(failure: &Failure) -> String {
         text.push_str(&plain_log(failure));
     }
     text
-}
-
-/// A failure in a line.
-pub(super) fn brief(failure: &Failure) -> String {
-    match &failure.service {
-        Some(service) => format!("{service}: {}", failure.message),
-        None => failure.message.clone(),
-    }
-}
-
-/// Its log without what would recolour or rewrite a person's terminal.
-pub(super) fn plain_log(failure: &Failure) -> String {
-    let plain = anstream::adapter::strip_str(&failure.log).to_string();
-    plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }

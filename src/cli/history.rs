@@ -5,13 +5,14 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::args;
-use super::error::{CliError, Code, brief};
+use super::error::{CliError, Code};
 use super::out::Out;
 use super::time::{Clock, took};
 use super::width::{columns, cut, rendered, short, table};
 use crate::app;
 use crate::config::Config;
-use crate::model::run::{Kind, Outcome};
+use crate::model::run::Outcome;
+use crate::overview::{ended, outcome};
 use crate::record::{Release, Run};
 use crate::store;
 
@@ -63,7 +64,7 @@ pub(super) fn text(runs: &[Run], releases: &[Release], clock: &Clock, columns: u
     for (run, line) in runs.iter().zip(lines) {
         told.push(line);
         told.extend(
-            reason(run).map(|reason| format!("     {}", cut(&reason, columns.saturating_sub(5)).dimmed())),
+            ended(run).map(|reason| format!("     {}", cut(&reason, columns.saturating_sub(5)).dimmed())),
         );
     }
     told.join("\n")
@@ -79,22 +80,6 @@ fn row(run: &Run, releases: &[Release], clock: &Clock) -> [String; 7] {
         outcome(run, releases),
         run.ended_at.map(|end| took(end - run.started_at)).unwrap_or_default(),
     ]
-}
-
-/// What came of it; of what is kept, the release by its number.
-fn outcome(run: &Run, releases: &[Release]) -> String {
-    let Some(outcome) = &run.outcome else { return "in progress".to_owned() };
-    let made = match run.kind {
-        Kind::Deploy => releases.iter().find(|release| release.run == run.id),
-        Kind::Rollback | Kind::Revert => {
-            releases.iter().find(|release| release.revision.as_str() == run.revision)
-        }
-        Kind::Heal => None,
-    };
-    match (outcome, made) {
-        (Outcome::Succeeded, Some(release)) => format!("release {}", release.id),
-        _ => outcome.word().to_owned(),
-    }
 }
 
 /// What all columns but the subject's take, with the gap after each.
@@ -113,14 +98,5 @@ fn colour(run: &Run) -> Color {
         Some(Outcome::Failed { .. }) => Color::Red,
         Some(Outcome::Interrupted | Outcome::Superseded { .. }) => Color::Yellow,
         Some(Outcome::Unchanged) => Color::Reset,
-    }
-}
-
-/// Why it did not succeed.
-fn reason(run: &Run) -> Option<String> {
-    match run.outcome.as_ref()? {
-        Outcome::Failed { reason } => Some(brief(reason)),
-        Outcome::Superseded { by } => Some(format!("by {}", short(by))).filter(|_| !by.is_empty()),
-        _ => None,
     }
 }

@@ -43,7 +43,9 @@ pub(super) fn text(preview: &Preview) -> String {
 
 /// Every step with its reason, a step a line, with a second one for the order of a roll.
 pub(super) fn steps(plan: &Plan) -> Vec<String> {
-    let names = plan.rolls.iter().map(|roll| &roll.service).chain(plan.removals.iter().map(|r| &r.service));
+    let removed = plan.removals.iter().map(|removal| &removal.service);
+    let refreshed = plan.refreshes.iter().map(|refresh| &refresh.service);
+    let names = plan.rolls.iter().map(|roll| &roll.service).chain(removed).chain(refreshed);
     let widest = names.map(|name| name.chars().count()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for build in &plan.builds {
@@ -53,6 +55,13 @@ pub(super) fn steps(plan: &Plan) -> Vec<String> {
         lines.push(format!("  {}    {:widest$}  {}", "roll".green(), roll.service, roll.reason));
         let order = format!("{}: {}", roll.order, roll.order_reason);
         lines.push(format!("          {:widest$}  {}", "", order.dimmed()));
+    }
+    for refresh in &plan.refreshes {
+        let told = refresh.what.signal.as_ref().map_or("its instances stay".to_owned(), |signal| {
+            format!("its instances stay and get a {signal} signal")
+        });
+        let line = format!("new content in {}: {told}", refresh.what.target);
+        lines.push(format!("  {} {:widest$}  {line}", "refresh".green(), refresh.service));
     }
     for removal in &plan.removals {
         lines.push(format!("  {}  {:widest$}  {}", "remove".red(), removal.service, removal.reason));
@@ -70,5 +79,9 @@ fn summary(plan: &Plan) -> String {
     }
     let (builds, rolls, removals) = (plan.builds.len(), plan.rolls.len(), plan.removals.len());
     let unchanged = plan.unchanged.len();
-    format!("{builds} to build, {rolls} to roll, {removals} to remove, {unchanged} unchanged")
+    let refreshes = match plan.refreshes.len() {
+        0 => String::new(),
+        some => format!("{some} to refresh, "),
+    };
+    format!("{builds} to build, {rolls} to roll, {refreshes}{removals} to remove, {unchanged} unchanged")
 }

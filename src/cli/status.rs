@@ -1,12 +1,8 @@
 //! `agent status`: what runs, what is wrong, what waits. The record says most of it, the daemon what it is doing,
 //! the engine what really runs; whichever does not answer is said to be missing, and the rest is told.
 
-mod gather;
-mod services;
 mod text;
 
-pub(super) use gather::gather;
-pub(super) use services::address;
 pub(super) use text::text;
 
 use super::client::Client;
@@ -15,8 +11,12 @@ use super::out::Out;
 use super::time::Clock;
 use super::width;
 use crate::app;
+use crate::app::control::Status;
 use crate::config::Config;
+use crate::model::instance::Observed;
+use crate::overview::{self, Report};
 use crate::report;
+use crate::store;
 
 pub(super) async fn status(config: &Config, out: &Out) -> Result<Code, CliError> {
     let clock = Clock::local();
@@ -28,4 +28,20 @@ pub(super) async fn status(config: &Config, out: &Out) -> Result<Code, CliError>
     let report = gather(config, daemon, observed, clock.now).await?;
     out.answer(&report, |report| text(report, &clock, width::columns().min(80)))?;
     Ok(Code::Good)
+}
+
+/// What is known, whether or not anything has happened yet.
+pub(super) async fn gather(
+    config: &Config,
+    daemon: Option<Result<Status, String>>,
+    observed: Result<Observed, String>,
+    now: i64,
+) -> Result<Report, CliError> {
+    let record = match app::lookup(config) {
+        Ok(record) => Some(record),
+        // Nothing has happened yet, which is no error of who asks.
+        Err(store::Error::Missing { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(overview::gather(&config.stack.name, record.as_ref(), daemon, observed, now).await?)
 }

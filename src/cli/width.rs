@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+pub(super) use crate::overview::short;
+
 /// Where nobody says otherwise: what a phone held sideways shows.
 const NARROW: u16 = 80;
 /// Longer lines are hard to follow with the eye.
@@ -43,9 +45,4 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     kept.truncate(kept.trim_end().len());
     kept.push('…');
     kept
-}
-
-/// A revision in the digits that people read.
-pub(super) fn short(revision: &str) -> &str {
-    revision.get(..10).unwrap_or(revision)
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::forges;
 use super::mask::is_secret;
 use super::remote::{self, Transport, transport};
 use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
 use super::{Config, SecretFile};
+use crate::model::forge::Forge;
 
 /// Something that cannot run, and the key to mend.
 pub(super) struct Refusal {
@@ -32,9 +34,15 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     source(&config.source, &mut out);
     signing_in(&config.source, &mut out);
     wakes(config, &mut out);
+    let hint = "write a long random text into a file (`openssl rand -hex 24`) and name it here";
+    let guarded = config.dashboard.listen.is_none() || config.dashboard.token_file.is_some();
+    out.unless(guarded, "dashboard.token_file", "the dashboard would be open to everybody", hint);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
+    let clash = config.webhook.publish.as_ref().is_some_and(|own| own.listen == config.nginx.generation_port);
+    let hint = "publish them on another port; 80 is the default";
+    out.unless(!clash, "webhook.publish", "this is the port of nginx.generation_port", hint);
     policy(&config.policy, &mut out);
     paths(config, &mut out);
     let socket = config.engine.socket.as_deref().unwrap_or("/");
@@ -153,13 +161,18 @@ fn wakes(config: &Config, out: &mut Refusals) {
     let hint = "keep it below \"1h\": it only spreads the polls of many machines";
     let short = config.poll.jitter < Duration::from_secs(3600);
     out.unless(short, "poll.jitter", "so long a jitter would skip polls", hint);
-    let github = &config.webhook.github;
-    let named = github.repository.as_deref().is_none_or(remote::is_repository);
-    let hint = "write it as GitHub does: \"owner/name\"";
-    out.unless(named, "webhook.github.repository", "this is not a repository's name", hint);
-    let known = github.secret_files.is_empty() || config.github_repository().is_some();
-    let message = "the repository's name cannot be told from source.url";
-    out.unless(known, "webhook.github.repository", message, hint);
+    for forge in Forge::ALL {
+        hook(config, forge, out);
+    }
+}
+
+fn hook(config: &Config, forge: Forge, out: &mut Refusals) {
+    let (hook, keys) = (config.webhook.forge(forge), forges::keys(forge));
+    let named = hook.repository.as_deref().is_none_or(|name| remote::is_repository(name, forge));
+    let hint = format!("write it as {forge} does: \"{}\"", remote::form(forge));
+    out.unless(named, keys.repository, "this is not a repository's name", hint.clone());
+    let known = hook.secret_files.is_empty() || config.repository(forge).is_some();
+    out.unless(known, keys.repository, "the repository's name cannot be told from source.url", hint);
 }
 
 /// Five fields that will fire some day.

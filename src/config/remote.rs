@@ -1,5 +1,7 @@
 //! What can be told from the text of a remote's address. Opens no connection.
 
+use crate::model::forge::Forge;
+
 /// How the remote is reached, and so which way of signing in fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -38,8 +40,8 @@ pub(super) fn userinfo(url: &str) -> Option<&str> {
     authority.rsplit_once('@').map(|(user, _)| user)
 }
 
-/// `owner/name`, as forges write it, when the address has exactly these two parts.
-pub(super) fn repository(url: &str) -> Option<String> {
+/// The repository's name as the forge writes it, when the address has exactly its parts.
+pub(super) fn repository(url: &str, forge: Forge) -> Option<String> {
     let path = match url.split_once("://") {
         Some(("file", _)) => return None,
         Some((_, rest)) => rest.split_once('/')?.1,
@@ -47,15 +49,27 @@ pub(super) fn repository(url: &str) -> Option<String> {
     };
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
-    is_repository(path).then(|| path.to_owned())
+    // Data Center has its repositories below this folder when asked over HTTPS.
+    let path = path.strip_prefix("scm/").filter(|_| forge == Forge::Bitbucket).unwrap_or(path);
+    is_repository(path, forge).then(|| path.to_owned())
 }
 
-/// Whether the text has the form `owner/name`.
-pub(super) fn is_repository(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    };
-    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+/// Whether the text has the forge's form of a name.
+pub(super) fn is_repository(text: &str, forge: Forge) -> bool {
+    // Data Center's personal projects begin with a tilde.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    let part = |part: &str| !part.is_empty() && part.bytes().all(plain);
+    let parts = text.split('/').count();
+    text.split('/').all(part) && (parts == 2 || (parts > 2 && forge.nests()))
+}
+
+/// How the forge writes a repository's name, for hints.
+pub(super) fn form(forge: Forge) -> &'static str {
+    match forge {
+        Forge::GitHub | Forge::Gitea | Forge::Forgejo => "owner/name",
+        Forge::GitLab => "group/subgroup/name",
+        Forge::Bitbucket => "workspace/name",
+    }
 }
 
 #[cfg(test)]
@@ -84,16 +98,21 @@ mod tests {
 
     #[test]
     fn the_repository_is_taken_from_the_address() {
-        for (url, expected) in [
-            ("https://example.org/you/shop.git", Some("you/shop")),
-            ("https://example.org/you/shop/", Some("you/shop")),
-            ("git@example.org:you/shop.git", Some("you/shop")),
-            ("ssh://git@example.org:22/you/shop", Some("you/shop")),
-            ("https://example.org/group/sub/shop.git", None),
-            ("file:///you/shop.git", None),
-            ("/you/shop.git", None),
+        for (url, forge, expected) in [
+            ("https://example.org/you/shop.git", Forge::GitHub, Some("you/shop")),
+            ("https://example.org/you/shop/", Forge::Gitea, Some("you/shop")),
+            ("git@example.org:you/shop.git", Forge::GitHub, Some("you/shop")),
+            ("ssh://git@example.org:22/you/shop", Forge::Forgejo, Some("you/shop")),
+            ("https://example.org/group/sub/shop.git", Forge::GitHub, None),
+            ("https://example.org/group/sub/shop.git", Forge::GitLab, Some("group/sub/shop")),
+            ("https://example.org/scm/prj/shop.git", Forge::Bitbucket, Some("prj/shop")),
+            ("ssh://git@example.org:7999/~me/shop.git", Forge::Bitbucket, Some("~me/shop")),
+            ("https://example.org/scm/shop.git", Forge::GitHub, Some("scm/shop")),
+            ("https://example.org/shop.git", Forge::GitLab, None),
+            ("file:///you/shop.git", Forge::GitHub, None),
+            ("/you/shop.git", Forge::GitHub, None),
         ] {
-            assert_eq!(repository(url).as_deref(), expected, "{url}");
+            assert_eq!(repository(url, forge).as_deref(), expected, "{url}");
         }
     }
 

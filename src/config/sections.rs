@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forges::ForgeHook;
 use super::secret::SecretFile;
 use super::text::{Size, duration, or_empty};
+use crate::model::route::Published;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,23 +105,38 @@ pub struct Webhook {
     /// None: nobody listens.
     #[serde(with = "or_empty")]
     pub listen: Option<SocketAddr>,
-    pub github: GithubHook,
+    #[serde(with = "or_empty")]
+    pub publish: Option<Published>,
+    pub github: ForgeHook,
+    pub gitlab: ForgeHook,
+    pub gitea: ForgeHook,
+    pub forgejo: ForgeHook,
+    pub bitbucket: ForgeHook,
 }
 
 impl Default for Webhook {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))), github: GithubHook::default() }
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
+            publish: None,
+            github: ForgeHook::default(),
+            gitlab: ForgeHook::default(),
+            gitea: ForgeHook::default(),
+            forgejo: ForgeHook::default(),
+            bitbucket: ForgeHook::default(),
+        }
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct GithubHook {
-    /// Empty: GitHub's webhooks are not accepted.
-    pub secret_files: Vec<SecretFile>,
-    /// See [`super::Config::github_repository`] for the default.
+pub struct Dashboard {
+    /// None: nobody listens.
     #[serde(with = "or_empty")]
-    pub repository: Option<String>,
+    pub listen: Option<SocketAddr>,
+    /// Required where the page is served.
+    #[serde(with = "or_empty")]
+    pub token_file: Option<SecretFile>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -33,7 +33,13 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
         out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
     }
-    let pushes = config.webhook.listen.is_some() && !config.webhook.github.secret_files.is_empty();
+    if let Some(at) = config.dashboard.listen.filter(|at| !at.ip().is_loopback()) {
+        let message = format!("the token and the sessions of {at} travel without encryption");
+        let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
+        out.push(Warning { key: "dashboard.listen", message, hint });
+    }
+    let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
+    let pushes = heard && config.webhook.accepted().next().is_some();
     if config.poll.schedule().is_none() && !pushes {
         let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
         out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });

@@ -10,7 +10,17 @@ pub const LENGTH: usize = 32;
 
 /// The signature of the concatenated `parts`.
 pub fn sign(secret: &Secret, parts: &[&[u8]]) -> [u8; LENGTH] {
-    keyed(secret, parts).finalize().into_bytes().into()
+    sign_with(secret.expose().as_bytes(), parts)
+}
+
+/// As [`sign`], where the key is bytes and not a text.
+pub fn sign_with(key: &[u8], parts: &[&[u8]]) -> [u8; LENGTH] {
+    keyed(key, parts).finalize().into_bytes().into()
+}
+
+/// Whether `key` made `signature` over the concatenated `parts`, in constant time.
+pub fn matches(key: &[u8], parts: &[&[u8]], signature: &[u8; LENGTH]) -> bool {
+    keyed(key, parts).verify_slice(signature).is_ok()
 }
 
 /// The place in `secrets` of the one that made `signature` over the concatenated `parts`.
@@ -18,8 +28,22 @@ pub fn sign(secret: &Secret, parts: &[&[u8]]) -> [u8; LENGTH] {
 /// Each comparison takes constant time and every secret is tried, so that the time an answer takes tells
 /// neither how much of a forgery was right nor which secret is in use.
 pub fn signer(secrets: &[Secret], parts: &[&[u8]], signature: &[u8; LENGTH]) -> Option<usize> {
-    secrets.iter().enumerate().fold(None, |found, (place, secret)| {
-        let right = keyed(secret, parts).verify_slice(signature).is_ok();
+    signer_of_any(secrets, parts, std::slice::from_ref(signature))
+}
+
+/// [`signer`] where a message carries several signatures and one right one is enough. The message is hashed once
+/// a secret, however many signatures a stranger sends.
+pub fn signer_of_any<'a>(
+    secrets: impl IntoIterator<Item = &'a Secret>,
+    parts: &[&[u8]],
+    signatures: &[[u8; LENGTH]],
+) -> Option<usize> {
+    secrets.into_iter().enumerate().fold(None, |found, (place, secret)| {
+        let keyed = keyed(secret.expose().as_bytes(), parts);
+        let right = signatures.iter().fold(false, |right, signature| {
+            // Not `||`: it would stop looking.
+            right | keyed.clone().verify_slice(signature).is_ok()
+        });
         found.or(right.then_some(place))
     })
 }
@@ -31,8 +55,8 @@ pub fn from_hex(text: &str) -> Option<[u8; LENGTH]> {
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
-fn keyed(secret: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
+fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         // The construction hashes long keys and pads short ones: no length is wrong.
         unreachable!("HMAC takes keys of any length")
     };
@@ -65,6 +89,11 @@ mod tests {
         assert_eq!(signer(&several, &[b"Hello, World?"], &signature), None);
         assert_eq!(signer(&several[..1], &[b"Hello, World!"], &signature), None);
         assert_eq!(signer(&[], &[b"Hello, World!"], &signature), None);
+        let wrong = [0; LENGTH];
+        let any = |signatures: &[_]| signer_of_any(&several, &[b"Hello, World!"], signatures);
+        assert_eq!(any(&[wrong, signature, wrong]), Some(1));
+        assert_eq!(any(&[wrong]), None);
+        assert_eq!(any(&[]), None);
     }
 
     #[test]

@@ -57,6 +57,24 @@ pub struct Service {
     pub proxy: bool,
     /// Services that must have passed their gates before this one starts.
     pub after: Vec<String>,
+    /// What changes under running instances instead of rolling them.
+    #[serde(default)]
+    pub in_place: Vec<InPlace>,
+}
+
+/// A mounted repository folder whose content is exchanged under running instances. Its content is not part of the
+/// fingerprint; that it is such a folder is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPlace {
+    /// The path in the container.
+    pub target: String,
+    /// The host folder that instances mount. It belongs to the fingerprint: instances of another one have another
+    /// folder, so that each sees the content it was started for.
+    pub folder: String,
+    /// The host folder with the content to show, named after that.
+    pub content: String,
+    /// Sent to the instances after an exchange (`HUP`); `None`: they look again by themselves.
+    pub signal: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

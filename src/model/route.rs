@@ -1,11 +1,16 @@
 //! A route: which requests nginx sends to which service; and what else nginx's configuration depends on.
 
+mod published;
+pub mod values;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::nginx::Version;
 use super::place::Place;
+
+pub use published::Published;
 
 /// One path (of one host, on one port) that a service answers.
 ///
@@ -50,6 +55,9 @@ pub struct Options {
     pub ipv6: bool,
     /// Of the nginx that is to read the text; unknown is taken for an old one.
     pub version: Option<Version>,
+    /// The agent's own webhooks. The one part that is this machine's and not the release's: a rollback must not
+    /// take them away.
+    pub published: Option<Published>,
 }
 
 impl Options {
@@ -68,6 +76,7 @@ impl Default for Options {
             worker_shutdown: Duration::from_secs(30),
             ipv6: false,
             version: None,
+            published: None,
         }
     }
 }

@@ -81,6 +81,12 @@ pub enum Entry {
     },
     /// Requests are about to go to the new instances.
     Switching,
+    /// Running instances are about to see new content in a mounted folder.
+    Refreshing {
+        service: String,
+        /// The path in the container.
+        target: String,
+    },
     /// They do: the release is live, whatever happens to the old instances.
     Switched,
     Draining {
@@ -197,7 +203,7 @@ impl Status {
             (Planned | Building | BringingUp, Entry::BringingUp { .. }) => Ok(BringingUp),
             (BringingUp | Switching, Entry::Passed { .. }) => Ok(self),
             // nginx itself comes up as the last act of the switch.
-            (Switching, Entry::BringingUp { .. }) => Ok(Switching),
+            (Switching, Entry::BringingUp { .. } | Entry::Refreshing { .. }) => Ok(Switching),
             (Planned | Building | BringingUp, Entry::Switching) => Ok(Switching),
             (Switching, Entry::Switched) => Ok(Live),
             (Live, Entry::Draining { .. } | Entry::Retired { .. }) => Ok(Live),

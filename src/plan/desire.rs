@@ -1,5 +1,6 @@
 //! From a compose project to the desired state: every choice that a roll needs is made here. Pure.
 
+mod in_place;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +23,10 @@ pub struct Facts<'a> {
     pub revision: &'a Revision,
     /// By service: a tag made from the inputs for what is built, name and content id for what is pulled.
     pub images: &'a BTreeMap<String, ImageRef>,
-    /// Host paths of repository files and folders that are mounted, by their path in the repository.
-    pub mounted: &'a BTreeMap<String, String>,
+    /// Repository files and folders that are mounted, by their path in the repository.
+    pub mounted: &'a BTreeMap<String, Mounted>,
+    /// The host folder below which folders that change under running instances are made.
+    pub in_place: &'a str,
     /// Host paths of secrets and configs, by [`object_key`].
     pub objects: &'a BTreeMap<String, String>,
     pub patience: Patience,
@@ -31,6 +34,13 @@ pub struct Facts<'a> {
     pub proxy_folder: &'a str,
     pub nginx: &'a Options,
     pub key: &'a Key,
+}
+
+/// A repository file or folder on the host, at a path that is named after its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    pub path: String,
+    pub is_folder: bool,
 }
 
 /// How a secret or config is named in [`Facts::objects`].
@@ -74,7 +84,8 @@ fn desired_service(
 ) -> Result<DesiredService, Vec<Problem>> {
     let one_shot = awaited || gate::one_shot(service).map_err(|problem| vec![problem])?;
     let proxy = service.labels.get(labels::NGINX).is_some_and(|value| value == "true");
-    let template = template::template(project, service, one_shot, proxy, facts)?;
+    let mut template = template::template(project, service, one_shot, proxy, facts)?;
+    let mut in_place = in_place::claimed(service, &mut template, facts)?;
     let mut gate = gate::gate(service, routes, facts.patience)?;
     if proxy {
         gate = proxy_gate(gate, facts.nginx.generation_port);
@@ -95,6 +106,7 @@ fn desired_service(
     }
     let fingerprint = fingerprint::keyed(facts.key, &template)
         .map_err(|error| vec![Problem::new(&service.place, format!("{}: {error}", service.name))])?;
+    in_place::settle(&mut in_place, &mut template, facts.in_place, &fingerprint);
     let after = service.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned();
     Ok(DesiredService {
         template,
@@ -106,6 +118,7 @@ fn desired_service(
         one_shot,
         proxy,
         after: after.collect(),
+        in_place,
     })
 }
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
-use crate::model::desired::{Desired, Order, Service};
+use crate::model::desired::{Desired, InPlace, Order, Service};
 use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 
 use super::address::next_address;
@@ -22,6 +22,9 @@ pub struct Plan {
     /// By wave, then service: a wave starts when the one before it has passed its gates.
     pub rolls: Vec<Roll>,
     pub removals: Vec<Removal>,
+    /// New content for folders that running instances have mounted.
+    #[serde(default)]
+    pub refreshes: Vec<Refresh>,
     pub unchanged: Vec<String>,
     /// What a person changed by hand and a healing run leaves as it is.
     pub drift: Vec<String>,
@@ -32,7 +35,7 @@ pub struct Plan {
 impl Plan {
     /// Nothing would be touched.
     pub fn is_empty(&self) -> bool {
-        self.rolls.is_empty() && self.removals.is_empty()
+        self.rolls.is_empty() && self.removals.is_empty() && self.refreshes.is_empty()
     }
 }
 
@@ -78,6 +81,15 @@ pub struct Removal {
     pub old: Vec<OldInstance>,
 }
 
+/// New content for a folder that running instances have mounted and keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    pub service: String,
+    pub what: InPlace,
+    /// The host folder with the content that is shown until then; `None` where nothing is.
+    pub before: Option<String>,
+}
+
 /// Why the plan is made: it decides what a person's hand may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -99,6 +111,8 @@ pub struct Given<'a> {
     pub missing_images: &'a BTreeSet<String>,
     /// The last address given on each network.
     pub addresses: &'a BTreeMap<String, Ipv4Addr>,
+    /// Which content a folder of [`InPlace`] shows, by the folder.
+    pub shown: &'a BTreeMap<String, String>,
 }
 
 /// The plan from what is to what should be.
@@ -110,6 +124,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
         builds: builds(given),
         rolls: Vec::new(),
         removals: removals(given),
+        refreshes: refreshes(given),
         unchanged: Vec::new(),
         drift: Vec::new(),
         addresses: BTreeMap::new(),
@@ -144,6 +159,8 @@ pub fn plan(given: &Given<'_>) -> Plan {
         }
     }
     set_waves(&mut plan.rolls, given.desired);
+    let Plan { unchanged, refreshes, .. } = &mut plan;
+    unchanged.retain(|name| !refreshes.iter().any(|refresh| refresh.service == *name));
     plan.addresses = addresses.last;
     plan
 }
@@ -222,6 +239,24 @@ fn removals(given: &Given<'_>) -> Vec<Removal> {
             service: service.to_owned(),
             reason: "no longer in the stack".into(),
             old,
+        })
+        .collect()
+}
+
+/// Folders whose content is to be exchanged under somebody; one that nobody has mounted yet is filled when it is.
+fn refreshes(given: &Given<'_>) -> Vec<Refresh> {
+    let all = given.desired.services.iter().flat_map(|(name, service)| {
+        let mounted = given.observed.instances.iter();
+        let mounted = mounted.filter(|i| i.service == *name && i.fingerprint == service.fingerprint);
+        let in_use = mounted.clone().any(Instance::running);
+        let places = service.in_place.iter().filter(move |_| in_use);
+        places.map(move |place| (name, place, given.shown.get(&place.folder)))
+    });
+    all.filter(|(_, place, shown)| *shown != Some(&place.content))
+        .map(|(name, place, shown)| Refresh {
+            service: name.clone(),
+            what: place.clone(),
+            before: shown.cloned(),
         })
         .collect()
 }

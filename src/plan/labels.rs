@@ -15,8 +15,9 @@ pub const PROBE_PORT: &str = "agent.probe.port";
 pub const ONESHOT: &str = "agent.oneshot";
 pub const HEALTH_TIMEOUT: &str = "agent.health_timeout";
 pub const SETTLE: &str = "agent.settle";
+pub const ON_CHANGE: &str = "agent.on_change";
 
-const PLAIN: [&str; 6] = [NGINX, PROBE, PROBE_PORT, ONESHOT, HEALTH_TIMEOUT, SETTLE];
+const PLAIN: [&str; 7] = [NGINX, PROBE, PROBE_PORT, ONESHOT, HEALTH_TIMEOUT, SETTLE, ON_CHANGE];
 
 /// `agent.route.FIELD` or `agent.route.NAME.FIELD`.
 const ROUTE: &str = "agent.route.";
@@ -79,8 +80,7 @@ pub(super) fn shown(value: &str) -> String {
     if value.chars().count() > 60 { format!("{line}…") } else { line }
 }
 
-/// A refused value: the message without its beginning, and the hint.
-pub type Refused = (&'static str, &'static str);
+pub use crate::model::route::values::Refused;
 
 pub fn flag(text: &str) -> Result<bool, Refused> {
     match text {

@@ -1,20 +1,23 @@
 //! From route labels to the whole nginx configuration, as text.
 //!
 //! [`routes`] reads and checks the labels of a project; [`render`] writes the file, the same text for the same
-//! input. Upstreams are literal addresses: nginx looks up no name, neither at start nor later, so that an app
-//! that is gone cannot keep nginx from starting. Nothing here knows where the file lies or who loads it.
+//! input. Instances are literal addresses: nginx looks up no name, neither at start nor later, so that an app
+//! that is gone cannot keep nginx from starting. A service's only instance is where a link leads ([`links`]), so that
+//! another takes over without a reload; several are an upstream block, which has nginx try the next when one is gone.
+//! Nothing here knows where the file lies or who loads it.
 
 mod head;
+mod links;
 mod render;
 mod routes;
-mod values;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub use crate::model::nginx::Version;
-pub use crate::model::route::{Options, OwnTemplate, Route};
+pub use crate::model::route::{Options, OwnTemplate, Published, Route};
 pub use head::{generation, is_edited, origin};
+pub use links::{Links, links};
 pub use render::render;
 pub use routes::{nginx_service, routes};
 

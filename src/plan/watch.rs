@@ -82,6 +82,7 @@ mod tests {
             one_shot: false,
             proxy: false,
             after: Vec::new(),
+            in_place: Vec::new(),
         }
     }
 

@@ -71,6 +71,7 @@ impl<E: Engine> Act<'_, E> {
         let rolling = self.rolling();
         roll::bring_up(&rolling).await?;
         self.journal.write(Entry::Switching).await?;
+        roll::refresh(&rolling).await?;
         self.route(&rolling, observed).await?;
         Ok(self.journal.switched(live).await?)
     }
@@ -96,6 +97,8 @@ impl<E: Engine> Act<'_, E> {
 
     /// Undoes what the log says has been done; nginx first, so that no request meets an instance that goes.
     pub(super) async fn put_back(&self, nginx_before: Option<String>) -> Result<(), Trouble> {
+        // Before nginx, which may read what was exchanged.
+        roll::put_back_content(&self.rolling()).await?;
         let observed = self.world.engine.observe(&self.desired.stack).await?;
         if let (Some(text), Some(before)) = (nginx_before, self.before)
             && before.proxy().is_some()
@@ -152,7 +155,8 @@ impl<E: Engine> Act<'_, E> {
     /// The services that are not what they were, by themselves or by their routes.
     pub(super) fn touched(&self) -> BTreeSet<String> {
         let rolled = self.plan.rolls.iter().map(|roll| roll.service.clone());
-        rolled.chain(self.changed_routes().into_iter().map(|route| route.service)).collect()
+        let refreshed = self.plan.refreshes.iter().map(|refresh| refresh.service.clone());
+        rolled.chain(refreshed).chain(self.changed_routes().into_iter().map(|route| route.service)).collect()
     }
 
     fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {

@@ -8,8 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::model::class::Class;
+use crate::model::desired::Desired;
+use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
+use crate::plan::{nginx, upstreams};
 use crate::record::{Degraded, Release};
 use crate::trigger::Reason;
 
@@ -27,7 +30,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 impl<E: Engine> Reconciler<E> {
     /// Mends the release if something of it is missing.
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
-        let desired = &release.desired;
+        let desired = &self.on_this_machine(&release.desired);
         let observed = self.engine.observe(&desired.stack).await?;
         // To undo what a person did is to apply the release once more.
         let purpose = if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal };
@@ -37,7 +40,11 @@ impl<E: Engine> Reconciler<E> {
             situation.drift.clone_from(&plan.drift);
             changed
         });
-        if plan.is_empty() || self.crashed_under_watch(desired, &observed).await? {
+        if self.crashed_under_watch(desired, &observed).await? {
+            return Ok(());
+        }
+        let asked = matches!(reason, Reason::Boot | Reason::Cli);
+        if plan.is_empty() && !(asked && self.nginx_is_behind(desired, &observed)?) {
             return Ok(());
         }
         let services: Vec<String> = plan.rolls.iter().map(|roll| roll.service.clone()).collect();
@@ -61,6 +68,20 @@ impl<E: Engine> Reconciler<E> {
         let degraded = Degraded { since: now(), services };
         self.record.degrade(&degraded).await?;
         Ok(Some(degraded))
+    }
+
+    /// Whether nginx has another configuration than it would get now: its file is gone, or the agent's own
+    /// configuration has changed since. What a person edited stays until the next release.
+    fn nginx_is_behind(&self, desired: &Desired, observed: &Observed) -> Result<bool, Trouble> {
+        if desired.proxy().is_none() {
+            return Ok(false);
+        }
+        let upstreams = upstreams::observed(desired, observed, |_| false);
+        let text = nginx::render(&desired.routes, &upstreams, &desired.nginx);
+        let text = text.map_err(|problem| vec![problem])?;
+        let live = self.live_nginx().unwrap_or_default();
+        let edited = !live.is_empty() && nginx::is_edited(&live);
+        Ok(!edited && nginx::generation(&live) != nginx::generation(&text))
     }
 
     /// Wakes the loop when something happens to the stack's containers, and slowly by itself.

@@ -47,6 +47,7 @@ pub fn said(entry: &Entry) -> String {
             format!("{name} passed its gate after {:.2} s{warning}", seconds(millis))
         }
         Entry::Switching => "switching requests to the new instances".into(),
+        Entry::Refreshing { service, target } => format!("{service} sees new content in {target}"),
         Entry::Switched => "live".into(),
         Entry::Draining { name, .. } => format!("{name} gets no new requests"),
         Entry::Retired { name, .. } => format!("{name} is gone"),

@@ -11,16 +11,16 @@ use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::problem::Problem;
 use crate::model::project::{FileContent, FileObject, MountSource, Project};
-use crate::plan::desire::object_key;
+use crate::plan::desire::{Mounted, object_key};
 use crate::plan::fingerprint::{self, Key};
-use crate::source::Mirror;
+use crate::source::{Kind, Mirror};
 
 use super::Reconciler;
 use super::render::blocking;
 use super::trouble::Trouble;
 
-/// Host paths by repository path, and by [`object_key`].
-type Paths = (BTreeMap<String, String>, BTreeMap<String, String>);
+/// What is mounted by repository path, and host paths by [`object_key`].
+type Paths = (BTreeMap<String, Mounted>, BTreeMap<String, String>);
 
 /// Puts everything that the project mounts where containers can be given it.
 pub(super) async fn keep<E: Engine>(
@@ -47,6 +47,11 @@ impl<E: Engine> Reconciler<E> {
     pub(super) fn files(&self) -> PathBuf {
         self.config.state.join("files")
     }
+
+    /// Where folders are that change under running instances.
+    pub(super) fn in_place(&self) -> PathBuf {
+        self.config.state.join("in-place")
+    }
 }
 
 struct Keeper {
@@ -62,10 +67,10 @@ impl Keeper {
         let (mut mounted, mut objects, mut warnings) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for mount in project.services.values().flat_map(|service| &service.volumes) {
             let MountSource::Repository(path) = &mount.source else { continue };
-            if self.mirror.entry(&self.revision, path)?.is_none() {
-                continue;
-            }
-            mounted.insert(path.clone(), self.of_repository(path, &mut warnings)?);
+            let Some(entry) = self.mirror.entry(&self.revision, path)? else { continue };
+            let is_folder = entry.kind == Kind::Folder;
+            let kept = self.of_repository(path, &mut warnings)?;
+            mounted.insert(path.clone(), Mounted { path: kept, is_folder });
         }
         let secrets = project.secrets.iter().map(|(name, object)| ("secret", name, object));
         let configs = project.configs.iter().map(|(name, object)| ("config", name, object));

@@ -58,6 +58,7 @@ impl<E: Engine> Reconciler<E> {
     /// nginx's text for the release before the run, from the instances that were not the run's own.
     async fn nginx_of(&self, act: &Act<'_, E>, plan: &Plan) -> Result<Option<String>, Trouble> {
         let Some(before) = act.before.filter(|before| before.proxy().is_some()) else { return Ok(None) };
+        let before = &self.on_this_machine(before);
         let observed = self.engine.observe(&before.stack).await?;
         let ours: Vec<&str> = observed
             .instances

@@ -69,13 +69,18 @@ impl<E: Engine> Reconciler<E> {
         let options = self.nginx_options()?;
         let routes = nginx::routes(&project, &options)?;
         let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        if options.published.is_some() && nginx::nginx_service(&project)?.is_none() {
+            let why = "no service has the label agent.nginx: the agent's webhooks are not published";
+            warnings.push(why.to_owned());
+        }
         let images = images::resolve(self, revision, &project, before, &mut warnings).await?;
         let (mounted, objects) = objects::keep(self, revision, &project, &mut warnings).await?;
-        let folder = self.config.nginx_folder();
+        let (folder, in_place) = (self.config.nginx_folder(), self.in_place());
         let facts = Facts {
             revision,
             images: &images.by_service,
             mounted: &mounted,
+            in_place: &in_place.to_string_lossy(),
             objects: &objects,
             patience: self.patience(),
             proxy_folder: &folder.to_string_lossy(),
@@ -84,6 +89,13 @@ impl<E: Engine> Reconciler<E> {
         };
         let desired = desire(&project, routes, &facts)?;
         Ok(Rendered { desired, orders: images.orders, missing: images.missing, warnings })
+    }
+
+    /// A release from the record, as this machine runs it now: where webhooks come in is configured here.
+    pub(super) fn on_this_machine(&self, release: &Desired) -> Desired {
+        let mut desired = release.clone();
+        desired.nginx.published.clone_from(&self.config.webhook.publish);
+        desired
     }
 
     fn patience(&self) -> Patience {
@@ -106,6 +118,7 @@ impl<E: Engine> Reconciler<E> {
             template,
             generation_port: nginx.generation_port,
             worker_shutdown: nginx.shutdown_timeout,
+            published: self.config.webhook.publish.clone(),
             ..nginx::Options::default()
         })
     }

@@ -1,6 +1,7 @@
 //! One run: render, plan, build, carry out, and its recorded end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use crate::model::instance::Observed;
 use crate::model::run::{Entry, Kind, Outcome, RunId};
 use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
 use crate::record::{Denial, Live, Release, Target, Why};
-use crate::roll::Journal;
+use crate::roll::{self, Journal};
 
 use super::Reconciler;
 use super::apply::Act;
@@ -111,7 +112,7 @@ impl<E: Engine> Reconciler<E> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
-                desired: release.desired.clone(),
+                desired: self.on_this_machine(&release.desired),
                 orders: Default::default(),
                 missing: BTreeSet::new(),
                 warnings: Vec::new(),
@@ -133,6 +134,7 @@ impl<E: Engine> Reconciler<E> {
         self.guard(&plan, &rendered.desired, before).await?;
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         self.build(journal, &plan, &rendered, newer).await?;
+        roll::prepare(&rendered.desired, &plan).await?;
         self.ask_nginx(&mut rendered.desired, before).await?;
         let desired = rendered.desired;
         self.record.keep_intent(journal.run, &plan, &desired).await?;
@@ -188,7 +190,16 @@ impl<E: Engine> Reconciler<E> {
         missing_images: &BTreeSet<String>,
     ) -> Result<Plan, Trouble> {
         let addresses = self.record.fact(ADDRESSES).await?.unwrap_or_default();
-        let given = Given { desired, before, observed, purpose, missing_images, addresses: &addresses };
+        let shown = shown(desired);
+        let given = Given {
+            desired,
+            before,
+            observed,
+            purpose,
+            missing_images,
+            addresses: &addresses,
+            shown: &shown,
+        };
         Ok(plan(&given))
     }
 
@@ -286,11 +297,26 @@ impl<E: Engine> Reconciler<E> {
     }
 }
 
+/// Which content the folders show that change under running instances.
+fn shown(desired: &Desired) -> BTreeMap<String, String> {
+    let places = desired.services.values().flat_map(|service| &service.in_place);
+    let shown = places.filter_map(|place| {
+        let name = roll::shown(Path::new(&place.folder))?;
+        let content = Path::new(&place.content).with_file_name(name);
+        Some((place.folder.clone(), content.to_string_lossy().into_owned()))
+    });
+    shown.collect()
+}
+
 /// The plan in a line.
 fn summary(plan: &Plan) -> String {
     let rolls = plan.rolls.iter().map(|roll| format!("{} ({})", roll.service, roll.reason));
     let removals = plan.removals.iter().map(|removal| format!("remove {}", removal.service));
-    let acts: Vec<String> = rolls.chain(removals).collect();
+    let refreshes = plan
+        .refreshes
+        .iter()
+        .map(|refresh| format!("new content in {} of {}", refresh.what.target, refresh.service));
+    let acts: Vec<String> = rolls.chain(removals).chain(refreshes).collect();
     let builds = plan.builds.len();
     let unchanged = plan.unchanged.len();
     if acts.is_empty() {

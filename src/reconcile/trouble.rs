@@ -106,6 +106,9 @@ impl From<RollError> for Trouble {
                 let class = source.class();
                 Self::new(class, report::line(&source), None).of_service(&service)
             }
+            RollError::Folder { ref service, .. } => {
+                Self::new(Class::Failed, report::line(&error), None).of_service(service)
+            }
             RollError::Gate { service, message, log } => {
                 Self::new(Class::Stalled, message, Some("mend it and push".into()))
                     .of_service(&service)

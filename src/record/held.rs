@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Revision;
 use crate::model::run::{Failure, ReleaseId, RunId};
 
-use super::{Record, RecordError, facts};
+use super::{Record, RecordError, facts, from_word};
 
 /// What the agent is told to reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,26 @@ impl Record {
                         Ok(Denial { revision, why: serde_json::from_str(&why)?, run: RunId(run), at })
                     })
                     .transpose()
+            })
+            .await
+    }
+
+    /// Revisions that are not tried again by themselves, the newest denial first.
+    pub async fn denials(&self, limit: usize) -> Result<Vec<Denial>, RecordError> {
+        self.store
+            .read(move |sql| {
+                let mut select = sql.prepare_cached(
+                    "SELECT revision, why, run, at FROM denials ORDER BY at DESC, run DESC LIMIT ?1",
+                )?;
+                let rows = select.query_map([limit as i64], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+                })?;
+                rows.map(|row| {
+                    let (revision, why, run, at) = row?;
+                    let (revision, why) = (from_word(&revision)?, serde_json::from_str(&why)?);
+                    Ok(Denial { revision, why, run: RunId(run), at })
+                })
+                .collect()
             })
             .await
     }

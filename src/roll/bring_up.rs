@@ -11,6 +11,7 @@ use crate::model::instance::{Identity, InstanceId};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
+use super::gate::Since;
 use super::{Journal, RollError, Rolling};
 
 /// Brings up everything but nginx. When it returns well, every new instance has passed its gate and callers
@@ -132,7 +133,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         id: &InstanceId,
     ) -> Result<(), RollError> {
         let address = self.address(service, new, id).await?;
-        let passed = self.wait_for(service, id, address).await?;
+        let passed = self.wait_for(service, id, address, Since::default()).await?;
         let name = format!("{}-{}-{}", self.desired.stack, roll.service, new.number);
         let millis = passed.after.as_millis() as u64;
         let entry = Entry::Passed { service: roll.service.clone(), name, millis, warning: passed.warning };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Service;
-use crate::model::instance::{InstanceId, Phase};
+use crate::model::instance::{Condition, InstanceId, Phase};
 use crate::plan::verdict::{Look, Verdict, one_shot, verdict};
 
 use super::{Journal, RollError, Rolling, probe, sockets};
@@ -22,6 +22,15 @@ pub(super) struct Passed {
     pub(super) warning: Option<String>,
 }
 
+/// What an instance has behind it when it is looked at: nothing, for a new one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Since {
+    /// Restarts that count no more.
+    pub(super) restarts: i64,
+    /// It is not taken for good before this.
+    pub(super) least: Duration,
+}
+
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// Waits until the instance has passed or failed. One that is `kept_waiting` by something newer ends at once.
     pub(super) async fn wait_for(
@@ -29,9 +38,10 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         service: &Service,
         id: &InstanceId,
         address: Option<Ipv4Addr>,
+        since: Since,
     ) -> Result<Passed, RollError> {
         tokio::select! {
-            verdict = self.watch(service, id, address) => verdict,
+            verdict = self.watch(service, id, address, since) => verdict,
             () = self.newer.cancelled() => Err(RollError::Newer),
         }
     }
@@ -41,17 +51,18 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         service: &Service,
         id: &InstanceId,
         address: Option<Ipv4Addr>,
+        since: Since,
     ) -> Result<Passed, RollError> {
         let name = &service.template.service;
         let start = Instant::now();
-        let mut condition = self.engine.condition(id).await.map_err(Self::failed(name))?;
+        let mut condition = self.condition_since(id, since).await.map_err(Self::failed(name))?;
         let mut seen = Instant::now();
         loop {
             let asked = match (&service.gate.probe, address) {
                 (Some(probe), Some(address)) if !service.one_shot => tokio::select! {
                     answer = probe::ask(probe, address, self.pace.probe_timeout) => Some(answer),
                     // What has ended has lost its address: the question would wait for its timeout.
-                    ended = self.until_ended(id) => {
+                    ended = self.until_ended(id, since) => {
                         ended.map_err(Self::failed(name))?;
                         Some(Err("it ended before it answered".to_owned()))
                     }
@@ -60,7 +71,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             };
             // A probe that passes is worth nothing beside a condition from before it.
             if asked == Some(Ok(())) || seen.elapsed() >= CONDITION_EVERY {
-                condition = self.engine.condition(id).await.map_err(Self::failed(name))?;
+                condition = self.condition_since(id, since).await.map_err(Self::failed(name))?;
                 seen = Instant::now();
             }
             let look = Look { age: start.elapsed(), condition: condition.clone(), probe: asked };
@@ -68,6 +79,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 if service.one_shot { one_shot(&service.gate, &look) } else { verdict(&service.gate, &look) };
             match verdict {
                 Verdict::Waiting => tokio::time::sleep(self.pace.probe_interval).await,
+                Verdict::Healthy { .. } if look.age < since.least => {
+                    tokio::time::sleep(self.pace.probe_interval).await;
+                }
                 Verdict::Healthy { warning } => {
                     return Ok(Passed { after: start.elapsed(), warning: warning.map(str::to_owned) });
                 }
@@ -77,14 +91,19 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     /// Returns once the instance does not run, or runs again after it had ended.
-    async fn until_ended(&self, id: &InstanceId) -> Result<(), EngineError> {
+    async fn until_ended(&self, id: &InstanceId, since: Since) -> Result<(), EngineError> {
         loop {
             tokio::time::sleep(CONDITION_EVERY).await;
-            let condition = self.engine.condition(id).await?;
+            let condition = self.condition_since(id, since).await?;
             if condition.phase != Phase::Running || condition.restarts > 0 {
                 return Ok(());
             }
         }
+    }
+
+    async fn condition_since(&self, id: &InstanceId, since: Since) -> Result<Condition, EngineError> {
+        let condition = self.engine.condition(id).await?;
+        Ok(Condition { restarts: condition.restarts - since.restarts, ..condition })
     }
 
     /// The failure, with what a person would look for next.

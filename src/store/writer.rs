@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Error;
 
@@ -26,8 +26,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the connection and the lock on it; both are let go only when the thread has ended.
-    pub(super) fn start(connection: Connection, lock: File) -> Result<Self, Error> {
+    /// Takes the connection and the lock on it; both are let go only when the thread has ended. `commits` counts.
+    pub(super) fn start(
+        connection: Connection,
+        lock: File,
+        commits: watch::Sender<u64>,
+    ) -> Result<Self, Error> {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new()
             .name("store".into())
@@ -35,6 +39,9 @@ impl Writer {
                 while let Some(first) = waiting.blocking_recv() {
                     let mut batch = vec![first];
                     let committed = transact(&connection, &mut batch, &mut waiting);
+                    if committed.is_ok() {
+                        commits.send_modify(|count| *count += 1);
+                    }
                     batch.into_iter().for_each(|work| work.answer(committed.clone()));
                 }
                 drop(connection);

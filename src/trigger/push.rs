@@ -12,7 +12,8 @@ pub(super) struct Delivery {
 pub(super) enum Notice {
     /// The hook was made, or someone pressed "test".
     Ping,
-    Push(Push),
+    /// Every reference that moved; some forges tell of several at once.
+    Push(Vec<Push>),
     /// An event by its name that moves no branch.
     Other(String),
 }
@@ -28,9 +29,19 @@ pub(super) struct Push {
     pub(super) deleted: bool,
 }
 
+/// Why none of `pushes` says anything new about `branch` of one of `repositories`; `None` if one may.
+pub(super) fn beside_the_point(pushes: &[Push], repositories: &[String], branch: &str) -> Option<String> {
+    let mut reasons = Vec::new();
+    for push in pushes {
+        reasons.push(push.beside_the_point(repositories, branch)?);
+    }
+    // Of several, the last one says as much as any.
+    Some(reasons.pop().unwrap_or_else(|| "nothing moved".to_owned()))
+}
+
 impl Push {
     /// Why this push says nothing new about `branch` of one of `repositories`; `None` if it may.
-    pub(super) fn beside_the_point(&self, repositories: &[String], branch: &str) -> Option<String> {
+    fn beside_the_point(&self, repositories: &[String], branch: &str) -> Option<String> {
         let Self { repository, reference, deleted } = self;
         // Forges take names in any case and send them in the one chosen by the owner.
         if !repositories.iter().any(|name| name.eq_ignore_ascii_case(repository)) {
@@ -80,6 +91,20 @@ mod tests {
         ] {
             assert_eq!(reason(repository, reference, deleted).as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn of_several_references_one_is_enough() {
+        let push = |reference: &str| Push {
+            repository: "acme/shop".into(),
+            reference: reference.into(),
+            deleted: false,
+        };
+        let reason = |pushes: &[Push]| beside_the_point(pushes, &["acme/shop".into()], "main");
+        assert_eq!(reason(&[push("refs/tags/v1"), push("refs/heads/main"), push("refs/heads/dev")]), None);
+        let beside = reason(&[push("refs/tags/v1"), push("refs/heads/dev")]);
+        assert_eq!(beside.as_deref(), Some("branch `dev` is not deployed"));
+        assert_eq!(reason(&[]).as_deref(), Some("nothing moved"));
     }
 
     #[test]

@@ -11,20 +11,26 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
+use super::bitbucket::Bitbucket;
+use super::envelope::Refusal;
+use super::gitea::{FORGEJO, GITEA};
 use super::github::GitHub;
-use super::push::{Delivery, Notice, shown};
+use super::gitlab::GitLab;
+use super::push::{Delivery, Notice, beside_the_point, shown};
 use super::{Reason, Wakes, deliveries};
 use crate::http::{RawBody, Secret, line};
+use crate::model::forge::Forge;
 use crate::report;
 
-/// GitHub gives up after ten seconds, so there is no point in reading for longer.
+/// Forges give up after ten seconds, so there is no point in reading for longer.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Which pushes wake the loop, and who may say so.
+/// Which pushes of one forge wake the loop, and who may say so.
 #[derive(Clone, Debug)]
 pub struct PushHook {
+    forge: Forge,
     secrets: Vec<Secret>,
     repositories: Vec<String>,
     branch: String,
@@ -40,12 +46,15 @@ pub enum PushHookError {
     Repository(String),
     #[error("`{0}` is no branch: write its plain name, such as `main`")]
     Branch(String),
+    #[error("secret {place} for {forge} cannot be used: {why}")]
+    Secret { forge: Forge, place: usize, why: String },
 }
 
 impl PushHook {
     /// Several `secrets` let them be changed without losing a push: the first is the current one, all are
     /// accepted. `repositories` are `owner/name` in any case; `branch` is a plain name.
     pub fn new(
+        forge: Forge,
         secrets: Vec<Secret>,
         repositories: Vec<String>,
         branch: impl Into<String>,
@@ -53,6 +62,10 @@ impl PushHook {
         let branch = branch.into();
         if secrets.is_empty() {
             return Err(PushHookError::NoSecret);
+        }
+        let mut refused = secrets.iter().map(|secret| verifier(forge).refuses(secret)).zip(1..);
+        if let Some((why, place)) = refused.find_map(|(why, place)| Some((why?, place))) {
+            return Err(PushHookError::Secret { forge, place, why });
         }
         if repositories.is_empty() {
             return Err(PushHookError::NoRepository);
@@ -63,7 +76,7 @@ impl PushHook {
         if branch.is_empty() || branch.starts_with("refs/") || branch.contains(char::is_whitespace) {
             return Err(PushHookError::Branch(branch));
         }
-        Ok(Self { secrets, repositories, branch })
+        Ok(Self { forge, secrets, repositories, branch })
     }
 }
 
@@ -73,50 +86,44 @@ fn is_full_name(text: &str) -> bool {
     text.contains('/') && text.split('/').all(plain)
 }
 
-/// `POST /webhooks/github`. 202 is answered once the delivery and the wake are on disk; other good answers
-/// are 200 with the reason why nothing was to be done.
-pub fn router(hook: PushHook, wakes: Wakes) -> Router {
-    of::<GitHub>(hook, wakes)
-}
-
-fn of<F: Forge>(hook: PushHook, wakes: Wakes) -> Router {
-    let body = RawBody::new(F::BODY, BODY_WITHIN);
-    Router::new().route(F::PATH, post(receive::<F>)).with_state(Arc::new(Receiver { hook, wakes, body }))
+/// `POST /webhooks/NAME` for the forge of each hook. 202 is answered once the delivery and the wake are on disk;
+/// other good answers are 200 with the reason why nothing was to be done.
+pub fn router(hooks: Vec<PushHook>, wakes: &Wakes) -> Router {
+    hooks.into_iter().fold(Router::new(), |router, hook| {
+        let path = format!("/webhooks/{}", hook.forge.name());
+        let body = RawBody::new(verifier(hook.forge).body(), BODY_WITHIN);
+        let receiver = Arc::new(Receiver { hook, wakes: wakes.clone(), body });
+        router.route(&path, post(receive).with_state(receiver))
+    })
 }
 
 /// What differs from forge to forge.
-pub(super) trait Forge: 'static {
-    const NAME: &'static str;
-    const PATH: &'static str;
+pub(super) trait Verifier: Sync {
     /// Bytes of the largest body it sends.
-    const BODY: usize;
+    fn body(&self) -> usize;
+
+    /// Why this cannot be a secret of the forge's.
+    fn refuses(&self, _: &Secret) -> Option<String> {
+        None
+    }
 
     /// Checks who sent this, then reads it, in this order.
-    fn open(headers: &HeaderMap, raw: &[u8], secrets: &[Secret]) -> Result<Delivery, Refusal>;
+    fn open(
+        &self,
+        headers: &HeaderMap,
+        raw: &[u8],
+        secrets: &[Secret],
+        now: DateTime<Utc>,
+    ) -> Result<Delivery, Refusal>;
 }
 
-/// Why a webhook is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("not signed: set a secret on the webhook, the same as in the agent's configuration")]
-    Unsigned,
-    /// What was wrong with the signature, for the log alone.
-    #[error("the signature does not fit: compare the webhook's secret with the agent's")]
-    Forged(&'static str),
-    #[error("the content type must be application/json or application/x-www-form-urlencoded")]
-    ContentType,
-    #[error("{0}")]
-    Malformed(String),
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match self {
-            Self::Unsigned | Self::Forged(_) => StatusCode::UNAUTHORIZED,
-            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
-        };
-        line(status, self)
+fn verifier(forge: Forge) -> &'static dyn Verifier {
+    match forge {
+        Forge::GitHub => &GitHub,
+        Forge::GitLab => &GitLab,
+        Forge::Gitea => &GITEA,
+        Forge::Forgejo => &FORGEJO,
+        Forge::Bitbucket => &Bitbucket,
     }
 }
 
@@ -126,22 +133,25 @@ struct Receiver {
     body: RawBody,
 }
 
-async fn receive<F: Forge>(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let forge = receiver.hook.forge.name();
     let (parts, raw) = match receiver.body.read(request).await {
         Ok(read) => read,
         Err(refusal) => {
-            tracing::warn!(forge = F::NAME, %refusal, "webhook not read");
+            tracing::warn!(forge, %refusal, "webhook not read");
             return refusal.into_response();
         }
     };
     // Hashing and reading 25 MiB takes long enough to be noticed by everyone on this thread.
     let shared = Arc::clone(&receiver);
-    let opened =
-        tokio::task::spawn_blocking(move || F::open(&parts.headers, &raw, &shared.hook.secrets)).await;
-    match opened {
-        Ok(Ok(delivery)) => receiver.answer(F::NAME, delivery).await,
+    let opened = tokio::task::spawn_blocking(move || {
+        let hook = &shared.hook;
+        verifier(hook.forge).open(&parts.headers, &raw, &hook.secrets, Utc::now())
+    });
+    match opened.await {
+        Ok(Ok(delivery)) => receiver.answer(forge, delivery).await,
         Ok(Err(refusal)) => {
-            tracing::warn!(forge = F::NAME, ?refusal, "webhook refused");
+            tracing::warn!(forge, ?refusal, "webhook refused");
             refusal.into_response()
         }
         // The runtime is shutting down: nothing was taken.
@@ -154,7 +164,7 @@ impl Receiver {
         let ignored = match delivery.notice {
             Notice::Ping => return line(StatusCode::OK, "pong"),
             Notice::Other(event) => Some(format!("event {} moves no branch", shown(&event))),
-            Notice::Push(push) => push.beside_the_point(&self.hook.repositories, &self.hook.branch),
+            Notice::Push(pushes) => beside_the_point(&pushes, &self.hook.repositories, &self.hook.branch),
         };
         if let Some(reason) = ignored {
             tracing::debug!(forge, delivery = delivery.id, reason, "webhook ignored");
@@ -188,7 +198,7 @@ mod tests {
     fn hook(secrets: usize, repositories: &[&str], branch: &str) -> Option<PushHookError> {
         let secrets = vec![Secret::new("s").unwrap(); secrets];
         let repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
-        PushHook::new(secrets, repositories, branch).err()
+        PushHook::new(Forge::GitHub, secrets, repositories, branch).err()
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) roll: String,
     /// Where the agent fetches from.
     url: String,
+    /// Where its webhooks are told: on a port of the agent's own, or through nginx.
     hooks: u16,
     runtime: Runtime,
     folder: TempDir,
@@ -117,11 +118,14 @@ impl World {
         let text = format!(
             "state = \"{at}/state\"\n\
              [stack]\nname = \"{}\"\ncompose = [\"compose.yaml\"]\nenv_file = \"{at}/env\"\n\
-             [webhook]\nlisten = \"127.0.0.1:{}\"\n\
+             [webhook]\n{}\n\
              [webhook.github]\nsecret_files = [\"{at}/secret\"]\nrepository = \"acme/shop\"\n\
              [roll]\nhealth_timeout = \"10s\"\nsettle = \"300ms\"\ndrain = \"3s\"\n{}\n{}\n{}",
             self.name,
-            self.hooks,
+            match self.hooks == self.port {
+                true => "listen = \"\"\npublish = \"/webhooks/\"".to_owned(),
+                false => format!("listen = \"127.0.0.1:{}\"", self.hooks),
+            },
             self.roll,
             if self.settings.contains("[source]") { String::new() } else { self.source("") },
             self.settings,
@@ -135,6 +139,11 @@ impl World {
     pub(crate) fn source(&self, more: &str) -> String {
         let url = &self.url;
         format!("[source]\nurl = \"{url}\"\nconnect_timeout = \"1s\"\nread_timeout = \"1s\"\n{more}\n")
+    }
+
+    /// From the next start on, webhooks come in through nginx alone.
+    pub(crate) fn publish_webhooks(&mut self) {
+        self.hooks = self.port;
     }
 
     /// From now on pushes reach the repository beside the server.

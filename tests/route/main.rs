@@ -7,6 +7,7 @@
 mod answers;
 mod client;
 mod echo;
+mod hooks;
 mod labels;
 mod nginx;
 mod rendered;

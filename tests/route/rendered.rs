@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::model::place::Place;
 use agent::plan::nginx::{
-    Options, OwnTemplate, Route, Upstreams, Version, generation, is_edited, origin, render,
+    Options, OwnTemplate, Published, Route, Upstreams, Version, generation, is_edited, origin, render,
 };
 
 use super::nginx;
@@ -141,6 +141,61 @@ fn an_nginx_that_can_lets_kept_connections_linger() {
     assert_eq!(with(None), (false, Duration::ZERO));
     assert_eq!(with(Some(Version(1, 26, 3))), (false, Duration::ZERO));
     assert_eq!(with(Some(Version(1, 27, 4))), (true, Duration::from_secs(5)));
+}
+
+fn publishing(text: &str) -> Options {
+    Options { published: Some(Published::try_from(text.to_owned()).unwrap()), ..Options::default() }
+}
+
+#[test]
+fn the_agents_webhooks_are_published_for_every_host() {
+    let mut routes = stack().0;
+    routes.push(Route { host: Some("shop.example.com".into()), ..route("rocket-ecommerce", "/", 70) });
+    let text = render(&routes, &stack().1, &publishing("/webhooks/")).unwrap();
+    nginx::accepts(&text);
+    // The other hosts of port 80, and the one that is named; not the extra port.
+    assert_eq!(text.matches("location /webhooks/ {").count(), 2);
+    let shown = text.lines().skip_while(|line| !line.contains("The agent's own webhooks")).take(10);
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"), @r#"
+            # The agent's own webhooks, on the socket beside this file: answered by 502 while the agent is down. What was
+            # sent is read to its end first, so that a slow sender keeps no one else waiting.
+            location /webhooks/ {
+                set $agent_service agent;
+                if ($request_method != POST) {
+                    return 405;
+                }
+                client_max_body_size 25m;
+                client_body_buffer_size 256k;
+                proxy_pass http://unix:/etc/nginx/agent/hooks.sock:/webhooks/;
+    "#);
+}
+
+#[test]
+fn the_agents_webhooks_are_published_for_one_host_on_a_port_of_their_own() {
+    let (routes, upstreams) = stack();
+    let text = render(&routes, &upstreams, &publishing("hooks.example.com:8443/in/")).unwrap();
+    nginx::accepts(&text);
+    let (others, own) = text.split_once("server_name hooks.example.com;").unwrap();
+    assert!(!others.contains("hooks.sock") && own.contains("location /in/ {"), "{text}");
+    assert!(others.contains("listen 8443 default_server;"), "{text}");
+    let without = render(&[], &Upstreams::new(), &publishing("/webhooks/")).unwrap();
+    nginx::accepts(&without);
+    assert!(without.contains("location /webhooks/ {"), "{without}");
+}
+
+#[test]
+fn a_template_that_does_not_publish_the_webhooks_is_refused() {
+    let (routes, upstreams) = stack();
+    let head = "events {}\nhttp {\n{% include \"generation.conf\" %}\n";
+    let with = |inner: &str| {
+        let text =
+            format!("{head}{{% for server in servers %}}\nserver {{\n{inner}\n}}\n{{% endfor %}}\n}}\n");
+        let template = OwnTemplate { file: "site.conf.j2".into(), text };
+        render(&routes, &upstreams, &Options { template: Some(template), ..publishing("/webhooks/") })
+    };
+    let refused = with("listen 80;").unwrap_err().to_string();
+    assert!(refused.contains("(add {% include \"webhooks.conf\" %} inside the `server { }`"), "{refused}");
+    assert!(with("{% include \"webhooks.conf\" %}").unwrap().contains("hooks.sock"));
 }
 
 fn own(text: &str) -> Options {

@@ -119,11 +119,13 @@ impl Site {
         std::fs::read_to_string(self.folder.path().join(LIVE)).unwrap()
     }
 
-    /// A container that answers `text` on port 8000, at `/` and at `/NAME/`.
+    /// A container that answers `text` on port 8000, at `/` and at `/NAME/`, and `text got N` to a body of N bytes
+    /// at `/cgi-bin/version`.
     pub(crate) async fn app(&self, name: &str, text: &str) -> App {
         let script = format!(
-            "mkdir -p /www/{name}; echo '{text}' | tee /www/index.html > /www/{name}/index.html; \
-             exec httpd -f -p 8000 -h /www"
+            "mkdir -p /www/{name} /www/cgi-bin; echo '{text}' | tee /www/index.html > /www/{name}/index.html; \
+             printf '#!/bin/sh\necho; echo \"{text} got $(wc -c)\"' > /www/cgi-bin/version; \
+             chmod +x /www/cgi-bin/version; exec httpd -f -p 8000 -h /www"
         );
         let command = Some(["sh", "-c", &script].map(str::to_owned).into());
         let network = &self.template.networks[0].network;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use agent::engine::Engine;
 use agent::model::class::Class;
-use agent::plan::nginx::{Options, Route, render};
+use agent::plan::nginx::{Options, Route, Upstreams, render};
 use agent::route::{LIVE, RouteError, Switched};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::client::{Load, get, status};
 use crate::site::{Site, route, text, upstreams};
@@ -23,7 +25,7 @@ async fn a_switch_under_load_loses_nothing() {
         let text = text(&routes, &upstreams(&[("web", new.address)]));
         site.nginx().check(&text).await.unwrap();
         let switched = site.nginx().switch(&text, &routes).await.unwrap();
-        assert_eq!(switched, Switched { reloaded: true, edited: None });
+        assert_eq!(switched, Switched { reloaded: false, edited: None });
         // From here on no request may reach the old one.
         site.engine.stop(&old.id, Duration::from_secs(0)).await.unwrap();
         site.engine.remove(&old.id).await.unwrap();
@@ -37,30 +39,85 @@ async fn a_switch_under_load_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kept_connections_are_good_until_they_are_said_to_end() {
+async fn kept_connections_follow_at_once() {
     let site = Site::new("kept").await;
     let routes = [route("web", "/web/")];
-    let options = Options { version: Some(site.nginx().version().await.unwrap()), ..Options::default() };
-    let text = |address| render(&routes, &upstreams(&[("web", address)]), &options).unwrap();
     let mut old = site.app("web", "version 0 (end)").await;
-    site.serve_text(&text(old.address)).await;
-    assert_eq!(site.nginx().version().await.unwrap(), options.version.unwrap());
+    site.serve(&routes, &upstreams(&[("web", old.address)])).await;
     let load = Load::kept_on(site.address(), "/web/");
     for version in 1..=3 {
         let new = site.app("web", &format!("version {version} (end)")).await;
         load.goes_on_for(50).await;
-        site.nginx().check(&text(new.address)).await.unwrap();
-        assert!(site.nginx().switch(&text(new.address), &routes).await.unwrap().reloaded);
-        tokio::time::sleep(options.linger()).await;
+        let text = text(&routes, &upstreams(&[("web", new.address)]));
+        assert!(!site.nginx().switch(&text, &routes).await.unwrap().reloaded);
         site.engine.remove(&old.id).await.unwrap();
         load.goes_on_for(50).await;
         old = new;
     }
+    assert_eq!(load.lost().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_reload_kept_connections_are_good_until_they_are_said_to_end() {
+    let site = Site::new("reload").await;
+    let options = Options { version: Some(site.nginx().version().await.unwrap()), ..Options::default() };
+    let app = site.app("web", "version 0 (end)").await;
+    let upstreams = upstreams(&[("web", app.address)]);
+    let routes = |version| [Route { body_size: Some(format!("{version}m")), ..route("web", "/web/") }];
+    let text = |version| render(&routes(version), &upstreams, &options).unwrap();
+    site.serve_text(&text(1)).await;
+    let load = Load::kept_on(site.address(), "/web/");
+    for version in 2..=4 {
+        load.goes_on_for(50).await;
+        site.nginx().check(&text(version)).await.unwrap();
+        assert!(site.nginx().switch(&text(version), &routes(version)).await.unwrap().reloaded);
+    }
+    load.goes_on_for(50).await;
     let lost = load.lost().await;
     // An older nginx hangs up without a word: each of the 8 clients may lose the request it is sending then.
     let bound = if options.linger().is_zero() { 3 * 8 } else { 0 };
     assert!(lost.len() <= bound, "{lost:?}");
     assert!(lost.iter().all(|lost| !lost.starts_with("HTTP")), "{lost:?}");
+}
+
+/// Slow uploads are longer than any wait for old instances.
+#[tokio::test]
+async fn an_upload_goes_to_the_instance_that_is_live_at_its_end() {
+    let site = Site::new("upload").await;
+    let routes = [route("web", "/cgi-bin/")];
+    let old = site.app("web", "version 0").await;
+    site.serve(&routes, &upstreams(&[("web", old.address)])).await;
+    let mut stream = TcpStream::connect((site.address(), 80)).await.unwrap();
+    let head = "POST /cgi-bin/version HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(b"abc").await.unwrap();
+    // nginx has looked at the first half.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let new = site.app("web", "version 1").await;
+    site.nginx().switch(&text(&routes, &upstreams(&[("web", new.address)])), &[]).await.unwrap();
+    site.engine.remove(&old.id).await.unwrap();
+    stream.write_all(b"def").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("version 1 got 6\n"), "{answer}");
+}
+
+/// What an older file names must lead somewhere until its last worker has gone.
+#[tokio::test]
+async fn a_service_that_gets_a_second_instance_loses_nothing() {
+    let site = Site::new("replicas").await;
+    let routes = [route("web", "/web/")];
+    let (a, b) = (site.app("web", "version 0").await, site.app("web", "version 0").await);
+    let one = text(&routes, &upstreams(&[("web", a.address)]));
+    let both = Upstreams::from([("web".to_owned(), vec![a.address, b.address])]);
+    let both = text(&routes, &both);
+    site.serve_text(&one).await;
+    let load = Load::on(site.address(), "/web/");
+    for text in [&both, &one, &both, &one] {
+        assert!(site.nginx().switch(text, &routes).await.unwrap().reloaded);
+        load.goes_on_for(20).await;
+    }
+    assert_eq!(load.lost().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use agent::http::{Limits, Rate, Secret, serve};
+use agent::model::forge::Forge;
 use agent::store::{self, Store};
 use agent::trigger::{self, PushHook, Wakes};
 use tempfile::TempDir;
@@ -50,9 +51,10 @@ impl Site {
         let wakes = Wakes::open(store.clone(), "shop").await.unwrap();
         let secrets = [SECRET, OLD_SECRET].map(|text| Secret::new(text).unwrap());
         let repositories = vec!["acme/other".into(), "codertocat/HELLO-world".into()];
-        let hook = PushHook::new(secrets.into(), repositories, "master").unwrap();
+        let mut hooks = crate::forges::hooks();
+        hooks.push(PushHook::new(Forge::GitHub, secrets.into(), repositories, "master").unwrap());
         let rate = Rate { per_second: 1000.0, burst: 1000, ..Rate::default() };
-        let router = rate.limit(trigger::router(hook, wakes.clone()));
+        let router = rate.limit(trigger::router(hooks, &wakes));
         let limits = Limits { headers_within: Duration::from_secs(2), ..Limits::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -28,9 +28,13 @@ pub(super) async fn look(config: &Config, daemon: Daemon) -> Vec<Finding> {
 
 async fn webhook(config: &Config, at: SocketAddr, daemon: Daemon) -> Option<Finding> {
     const WHAT: &str = "webhook";
-    if config.webhook.github.secret_files.is_empty() {
+    if config.webhook.accepted().next().is_none() {
         let found = "no secret: a push is noticed by the poll only, up to a minute later";
-        return Some(Finding::doubtful(WHAT, found, "name one in `secret_files` under [webhook.github]"));
+        return Some(Finding::doubtful(
+            WHAT,
+            found,
+            "name one in `secret_files` under [webhook.github] or your forge's own section",
+        ));
     }
     if daemon == Daemon::Absent
         && let Err(error) = TcpListener::bind(at).await
@@ -39,8 +43,10 @@ async fn webhook(config: &Config, at: SocketAddr, daemon: Daemon) -> Option<Find
             format!("see who has it (ss -ltnp 'sport = :{}'), or change `listen` under [webhook]", at.port());
         return Some(Finding::wrong(WHAT, format!("{at} cannot be listened on: {error}"), mend));
     }
-    Some(if at.ip().is_loopback() {
-        let mend = "publish it through what ends TLS on this machine, or change `listen` under [webhook]";
+    Some(if let Some(published) = &config.webhook.publish {
+        Finding::good(WHAT, format!("nginx passes on {published}; also at {at}"))
+    } else if at.ip().is_loopback() {
+        let mend = "set `publish` under [webhook], or put what ends TLS on this machine in front of it";
         Finding::doubtful(WHAT, format!("{at} is reached from this machine only"), mend)
     } else {
         Finding::good(WHAT, format!("listens on {at}"))

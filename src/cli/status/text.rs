@@ -3,11 +3,10 @@
 use comfy_table::{Cell, Color};
 use owo_colors::OwoColorize;
 
-use super::gather::{Daemon, Live, Report, Wrong};
-use super::services::{Level, ServiceState};
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
 use crate::cli::width::{cut, rendered, short, table};
+use crate::overview::{Daemon, Level, Live, Report, ServiceState, Wrong};
 use crate::record::Target;
 
 /// The last lines of a log that are shown; `agent show` has them all.
@@ -60,6 +59,7 @@ fn first(report: &Report, clock: &Clock, columns: usize) -> String {
 
 fn trouble(wrong: &Wrong, clock: &Clock, columns: usize) -> Vec<String> {
     let what = match &wrong.revision {
+        Some(revision) if wrong.went_bad => format!("{}: ", short(revision)),
         Some(revision) => format!("{} failed: ", short(revision)),
         None => String::new(),
     };

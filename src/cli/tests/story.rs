@@ -19,18 +19,18 @@ use crate::store::Store;
 use crate::trigger;
 
 /// 2026-11-22 14:02:00 UTC, in milliseconds.
-pub(super) const AT: i64 = 1_795_356_120_000;
+pub(crate) const AT: i64 = 1_795_356_120_000;
 
-pub(super) struct Story {
-    pub(super) config: Config,
-    pub(super) record: Record,
-    pub(super) store: Store,
+pub(crate) struct Story {
+    pub(crate) config: Config,
+    pub(crate) record: Record,
+    pub(crate) store: Store,
     _folder: TempDir,
 }
 
 impl Story {
     /// The agent has never run.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         let mut story = Self::begun();
         story.config.state = story.config.state.join("never");
         story
@@ -46,7 +46,7 @@ impl Story {
     }
 
     /// Two releases.
-    pub(super) async fn live() -> Self {
+    pub(crate) async fn live() -> Self {
         let story = Self::begun();
         let days_ago = AT - 12 * 86_400_000;
         story.succeed('a', "Sell things", "the agent started", days_ago).await;
@@ -55,7 +55,7 @@ impl Story {
     }
 
     /// Then a push that was overtaken, and one whose app exits.
-    pub(super) async fn failed() -> Self {
+    pub(crate) async fn failed() -> Self {
         let story = Self::live().await;
         let at = AT + 3_600_000;
         let run = story.begin(Kind::Deploy, 'c', "Try a faster checkout", "the timer", at).await;
@@ -78,7 +78,7 @@ impl Story {
     }
 
     /// Then a person who goes back.
-    pub(super) async fn rolled_back() -> Self {
+    pub(crate) async fn rolled_back() -> Self {
         let story = Self::failed().await;
         let at = AT + 4_000_000;
         let first = story.record.release(ReleaseId(1)).await.unwrap();
@@ -90,14 +90,14 @@ impl Story {
         story
     }
 
-    pub(super) async fn heal(&self) {
+    pub(crate) async fn heal(&self) {
         let at = AT + 5_000_000;
         let run =
             self.begin(Kind::Heal, 'b', "Fix the cart", "the machine differs from the release", at).await;
         self.write(run, at + 100, Entry::Ended { outcome: Outcome::Succeeded }).await;
     }
 
-    pub(super) async fn begin_bringing_up(&self) {
+    pub(crate) async fn begin_bringing_up(&self) {
         let at = AT + 2 * 3_600_000 - 12_000;
         let run = self.begin(Kind::Deploy, 'e', "Sell even more", "webhook 9c", at).await;
         self.write(run, at, Entry::Planned { summary: "0 to build; flask-soft".into() }).await;
@@ -125,7 +125,7 @@ impl Story {
     }
 }
 
-pub(super) fn revision(digit: char) -> Revision {
+pub(crate) fn revision(digit: char) -> Revision {
     digit.to_string().repeat(40).parse().unwrap()
 }
 
@@ -176,6 +176,7 @@ fn service(name: &str, one_shot: bool) -> Service {
         one_shot,
         proxy: name == "nginx",
         after: Vec::new(),
+        in_place: Vec::new(),
     }
 }
 
@@ -195,7 +196,7 @@ fn route(path: &str, listen: u16, host: Option<&str>) -> Route {
     }
 }
 
-pub(super) fn plan(digit: char) -> Plan {
+pub(crate) fn plan(digit: char) -> Plan {
     let old = |name: &str| OldInstance { id: InstanceId("1".repeat(64)), name: name.into(), serving: true };
     Plan {
         revision: revision(digit),
@@ -214,6 +215,7 @@ pub(super) fn plan(digit: char) -> Plan {
             reason: "no longer in the stack".into(),
             old: vec![old("shop-worker-1")],
         }],
+        refreshes: Vec::new(),
         unchanged: vec!["migrate".into(), "nginx".into()],
         drift: vec!["shop-nginx-1 was stopped by hand".into()],
         addresses: BTreeMap::from([("shop_default".to_owned(), Ipv4Addr::new(172, 20, 0, 9))]),
@@ -221,7 +223,7 @@ pub(super) fn plan(digit: char) -> Plan {
 }
 
 /// nginx has no container, the migration is done, and what nobody asked for any more is still there.
-pub(super) fn observed() -> Observed {
+pub(crate) fn observed() -> Observed {
     let instance = |service: &str, run: i64, phase, health, restarts| Instance {
         id: InstanceId("1".repeat(64)),
         name: format!("shop-{service}-2"),

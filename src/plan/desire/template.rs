@@ -163,7 +163,7 @@ fn mount_spec(project: &Project, mount: &Mount, facts: &Facts<'_>) -> Result<Mou
         },
         // What a release shows must stay what it was: the copy is shared and never written to.
         MountSource::Repository(path) => match facts.mounted.get(path) {
-            Some(source) => bind(source, &target, true),
+            Some(mounted) => bind(&mounted.path, &target, true),
             None => {
                 let what = format!("`{path}` is not in the repository");
                 return Err(Problem::new(&mount.place, what).hint("add it to Git, or mount a volume"));

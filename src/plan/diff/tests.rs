@@ -32,6 +32,7 @@ fn service(name: &str, fingerprint: &str, replicas: u32) -> Service {
         one_shot: false,
         proxy: false,
         after: Vec::new(),
+        in_place: Vec::new(),
     }
 }
 
@@ -84,7 +85,16 @@ fn world(instances: Vec<Instance>) -> Observed {
 
 fn planned(desired: &Desired, before: Option<&Desired>, observed: &Observed, purpose: Purpose) -> Plan {
     let (missing, addresses) = (BTreeSet::new(), BTreeMap::new());
-    plan(&Given { desired, before, observed, purpose, missing_images: &missing, addresses: &addresses })
+    let shown = BTreeMap::new();
+    plan(&Given {
+        desired,
+        before,
+        observed,
+        purpose,
+        missing_images: &missing,
+        addresses: &addresses,
+        shown: &shown,
+    })
 }
 
 /// The world once the plan is carried out.
@@ -184,6 +194,7 @@ fn equal_builds_are_listed_once() {
         service.template.image.name = "shop-app:0123".into();
     }
     let (missing, addresses) = (BTreeSet::from(["shop-app:0123".to_owned()]), BTreeMap::new());
+    let shown = BTreeMap::new();
     let observed = world(Vec::new());
     let plan = plan(&Given {
         desired: &desired,
@@ -192,6 +203,7 @@ fn equal_builds_are_listed_once() {
         purpose: Purpose::Release,
         missing_images: &missing,
         addresses: &addresses,
+        shown: &shown,
     });
     let services = vec!["app".to_owned(), "migrate".to_owned()];
     assert_eq!(plan.builds, [Build { tag: "shop-app:0123".into(), services }]);
@@ -246,4 +258,44 @@ proptest! {
         let distinct: BTreeSet<&Ipv4Addr> = given.iter().copied().collect();
         prop_assert_eq!(given.len(), distinct.len());
     }
+}
+
+#[test]
+fn new_content_for_running_instances_is_a_refresh_and_no_roll() {
+    let place = |content: &str| InPlace {
+        target: "/etc/app".into(),
+        folder: "/state/in-place/f1/0".into(),
+        content: content.into(),
+        signal: None,
+    };
+    let desired = desired(vec![Service { in_place: vec![place("/files/two")], ..service("web", "f1", 1) }]);
+    let web = &desired.services["web"];
+    let (missing, addresses) = (BTreeSet::new(), BTreeMap::new());
+    let planned = |observed: &Observed, shown: Option<&str>| {
+        let shown = shown.map(|content| ("/state/in-place/f1/0".to_owned(), content.to_owned()));
+        plan(&Given {
+            desired: &desired,
+            before: None,
+            observed,
+            purpose: Purpose::Release,
+            missing_images: &missing,
+            addresses: &addresses,
+            shown: &shown.into_iter().collect(),
+        })
+    };
+    let runs = world(vec![instance(web, 1, None)]);
+    let plan = planned(&runs, Some("/files/one"));
+    let refresh =
+        Refresh { service: "web".into(), what: place("/files/two"), before: Some("/files/one".into()) };
+    assert_eq!((plan.rolls.len(), &plan.refreshes, plan.unchanged.len()), (0, &vec![refresh], 0));
+    assert!(!plan.is_empty());
+
+    assert!(planned(&runs, Some("/files/two")).is_empty());
+    let other = service("web", "f0", 1);
+    let plan = planned(&world(vec![instance(&other, 1, None)]), None);
+    assert_eq!(
+        (plan.rolls.len(), plan.refreshes.len()),
+        (1, 0),
+        "a folder of its own, filled before it starts"
+    );
 }

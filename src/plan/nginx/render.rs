@@ -12,12 +12,16 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::{Options, Route, Upstreams, Version, head};
+use super::links::NOWHERE;
+use super::{Options, Published, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
 
 const BUILT_IN: &str = include_str!("nginx.conf.j2");
 const GENERATION: &str = include_str!("generation.conf.j2");
+const WEBHOOKS: &str = include_str!("webhooks.conf.j2");
+/// What only the location of the agent's own webhooks says.
+const SOCKET: &str = "/hooks.sock:";
 
 /// The whole nginx.conf: the same input gives the same text.
 ///
@@ -37,8 +41,9 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
         .get_template(file)
         .and_then(|template| {
             template.render(context! {
-                servers => Value::from(Serde(servers(routes, upstreams))),
+                servers => Value::from(Serde(servers(routes, upstreams, options.published.as_ref()))),
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
+                links => Value::from(Serde(links(routes, upstreams))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
                 ipv6 => options.ipv6,
                 linger => options.version.and_then(Version::linger).map(milliseconds),
@@ -47,14 +52,20 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
             })
         })
         .map_err(problem)?;
-    if text.contains(head::UNKNOWN_GENERATION) {
-        Ok(head::seal(&text))
-    } else {
-        let place = Place::new(file, 0, 0);
-        let message =
-            "the nginx template has no generation server, by which the agent sees that nginx took it";
-        Err(Problem::new(&place, message).hint("add {% include \"generation.conf\" %} inside `http { }`"))
+    let lacks = |message: &str, hint: &str| Err(Problem::new(Place::new(file, 0, 0), message).hint(hint));
+    if !text.contains(head::UNKNOWN_GENERATION) {
+        return lacks(
+            "the nginx template has no generation server, by which the agent sees that nginx took it",
+            "add {% include \"generation.conf\" %} inside `http { }`",
+        );
     }
+    if options.published.is_some() && !text.contains(SOCKET) {
+        return lacks(
+            "the nginx template does not publish the agent's webhooks, which the configuration asks for",
+            "add {% include \"webhooks.conf\" %} inside the `server { }` of {% for server in servers %}",
+        );
+    }
+    Ok(head::seal(&text))
 }
 
 fn words(error: &Error) -> String {
@@ -80,6 +91,7 @@ fn environment<'a>(file: &'a str, template: &'a str) -> Result<Environment<'a>, 
         Value::from_safe_string(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
     });
     environment.add_template("generation.conf", GENERATION)?;
+    environment.add_template("webhooks.conf", WEBHOOKS)?;
     environment.add_template(file, template)?;
     Ok(environment)
 }
@@ -102,6 +114,8 @@ struct ServerView<'a> {
     host: Option<&'a str>,
     /// Whether no route takes `/`, so that something must answer what no route takes.
     open: bool,
+    /// Where the agent's own webhooks are, if they are published here.
+    webhooks: Option<&'a str>,
     routes: Vec<RouteView<'a>>,
 }
 
@@ -118,6 +132,8 @@ struct RouteView<'a> {
     strip: bool,
     /// A pool's name; `None` when the service has no instance.
     upstream: Option<String>,
+    /// A link's name; `None` when the service has several instances.
+    link: Option<String>,
     websocket: bool,
     body_size: Option<&'a str>,
     timeout: Option<String>,
@@ -133,17 +149,35 @@ struct PoolView<'a> {
     addresses: Vec<String>,
 }
 
-fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<ServerView<'a>> {
+/// What a service's port is looked up under, and where that leads.
+#[derive(Serialize)]
+struct LinkView {
+    name: String,
+    to: String,
+}
+
+fn servers<'a>(
+    routes: &'a [Route],
+    upstreams: &Upstreams,
+    published: Option<&'a Published>,
+) -> Vec<ServerView<'a>> {
     let mut servers: BTreeMap<(u16, Option<&str>), BTreeMap<&str, &Route>> = BTreeMap::new();
-    for route in routes {
+    let claims = routes.iter().map(|route| (route.listen, route.host.as_deref(), Some(route)));
+    let claims = claims.chain(published.map(|own| (own.listen, own.host.as_deref(), None)));
+    for (listen, host, route) in claims {
         // Also where every route names a host, the others need an answer.
-        servers.entry((route.listen, None)).or_default();
-        servers.entry((route.listen, route.host.as_deref())).or_default().insert(&route.path, route);
+        servers.entry((listen, None)).or_default();
+        servers.entry((listen, host)).or_default().extend(route.map(|route| (&*route.path, route)));
     }
+    let webhooks = |listen, host: Option<&str>| {
+        let here = |at: &&Published| at.listen == listen && (at.host.is_none() || at.host.as_deref() == host);
+        Some(published.filter(here)?.path.as_str())
+    };
     let view = |((listen, host), routes): ((u16, Option<&'a str>), BTreeMap<&str, &'a Route>)| ServerView {
         listen,
         host,
         open: !routes.contains_key("/"),
+        webhooks: webhooks(listen, host),
         routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
     };
     servers.into_iter().map(view).collect()
@@ -151,7 +185,7 @@ fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<ServerView<'a>
 
 fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
     let bare = route.path.strip_suffix('/').unwrap_or(&route.path);
-    let instances = upstreams.get(&route.service).is_some_and(|addresses| !addresses.is_empty());
+    let instances = upstreams.get(&route.service).map_or(0, Vec::len);
     let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
     RouteView {
         service: &route.service,
@@ -160,7 +194,8 @@ fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
         bare: Some(bare).filter(|bare| !bare.is_empty()),
         redirect: route.path.ends_with('/'),
         strip: route.strip && !bare.is_empty(),
-        upstream: instances.then(|| pool_name(&route.service, route.port)),
+        upstream: (instances > 0).then(|| pool_name(&route.service, route.port)),
+        link: (instances < 2).then(|| pool_name(&route.service, route.port)),
         websocket: route.websocket,
         body_size: route.body_size.as_deref(),
         timeout: timeout.map(milliseconds),
@@ -183,6 +218,23 @@ fn pools<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<PoolView<'a>> {
         });
     }
     pools.into_values().collect()
+}
+
+fn links(routes: &[Route], upstreams: &Upstreams) -> Vec<LinkView> {
+    let targets: BTreeMap<(&str, u16), String> = routes
+        .iter()
+        .filter_map(|route| {
+            let addresses = upstreams.get(&route.service).map_or(&[][..], Vec::as_slice);
+            let to = match addresses {
+                [] => NOWHERE.to_owned(),
+                [address] => format!("{address}:{}", route.port),
+                _ => return None,
+            };
+            Some(((route.service.as_str(), route.port), to))
+        })
+        .collect();
+    let view = |((service, port), to)| LinkView { name: pool_name(service, port), to };
+    targets.into_iter().map(view).collect()
 }
 
 /// nginx compares the names of upstreams without case; services may differ in nothing else. No service's name

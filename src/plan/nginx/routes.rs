@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, Route, values};
+use super::{Options, Route};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
 use crate::model::project::{Project, Service};
+use crate::model::route::values;
 use crate::plan::labels::{self, Refused};
 
 /// All routes of a project, by port, host and path.
@@ -31,6 +32,7 @@ pub fn routes(project: &Project, options: &Options) -> Result<Vec<Route>, Vec<Pr
     }
     routes.sort_by(|a, b| order(a).cmp(&order(b)));
     problems.extend(duplicates(&routes));
+    problems.extend(routes.iter().filter_map(|route| taken(route, options)));
     if let (Some(route), false) = (routes.first(), project.services.values().any(claims_nginx)) {
         let message = format!("service {} has a route, but no service is nginx", route.service);
         let hint = format!("give the nginx service the label {}: \"true\"", labels::NGINX);
@@ -205,6 +207,18 @@ impl<'a> Labels<'a> {
 fn order(route: &Route) -> (u16, Option<&str>, &str, &str, &str) {
     let path = route.path.strip_suffix('/').unwrap_or(&route.path);
     (route.listen, route.host.as_deref(), path, &route.service, &route.name)
+}
+
+/// Whoever writes the repository must not be sent what is meant for the agent.
+fn taken(route: &Route, options: &Options) -> Option<Problem> {
+    let published = options.published.as_ref()?;
+    if !published.is_taken_by(route.listen, route.host.as_deref(), &route.path) {
+        return None;
+    }
+    let message =
+        format!("service {} routes {}, where the agent's own webhooks are", route.service, route.path);
+    let hint = "change its path, or `publish` under [webhook] of the agent's configuration";
+    Some(Problem::new(&route.place, message).hint(hint))
 }
 
 fn duplicates(sorted: &[Route]) -> impl Iterator<Item = Problem> + '_ {

@@ -122,6 +122,19 @@ fn two_services_cannot_claim_one_path() {
 }
 
 #[test]
+fn no_service_can_take_the_agents_webhooks() {
+    let options =
+        Options { published: Some("/webhooks/".to_owned().try_into().unwrap()), ..Options::default() };
+    let with = |path: &'static str| {
+        let a = [("agent.route.path", path), ("agent.route.port", "1")];
+        routes(&project(&[FRONT, ("a", &a)]), &options)
+    };
+    let problem = with("/webhooks/stripe").unwrap_err().remove(0);
+    assert_eq!(problem.message, "service a routes /webhooks/stripe, where the agent's own webhooks are");
+    assert_eq!(with("/").unwrap().len(), 1);
+}
+
+#[test]
 fn exactly_one_service_is_nginx() {
     let web: (&str, &[(&str, &str)]) = ("web", &[("agent.route.port", "8000")]);
     let none = refusals(&project(&[web]));

@@ -1,79 +1,76 @@
 //! What is known, from those who know it, as one value: the shape of `agent status --json`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::services::{ServiceState, services};
-use crate::app;
-use crate::app::control::Status;
-use crate::cli::error::CliError;
-use crate::config::Config;
 use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::reconcile::{self, Doing, Situation};
-use crate::record::{Degraded, Pause, Record, Release, Run, Target, Watch};
-use crate::store;
+use crate::record::{Degraded, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
 
 /// How far back the record is looked through.
 const RECENT: usize = 50;
 
 /// Times are milliseconds since the Unix epoch.
 #[derive(Debug, Default, Serialize)]
-pub(in crate::cli) struct Report {
-    pub(super) stack: String,
+pub struct Report {
+    pub stack: String,
     /// `None`: nothing is live.
-    pub(super) live: Option<Live>,
-    pub(super) target: Target,
+    pub live: Option<Live>,
+    pub target: Target,
     /// The new release is watched, and gives way to another if it turns bad.
-    pub(super) watching: Option<Watch>,
-    pub(super) paused: Option<Pause>,
-    pub(super) degraded: Option<Degraded>,
+    pub watching: Option<Watch>,
+    pub paused: Option<Pause>,
+    pub degraded: Option<Degraded>,
     /// The run in progress.
-    pub(super) doing: Option<Run>,
+    pub doing: Option<Run>,
     /// The turn in progress, of which the run is a part.
-    pub(super) turn: Option<Turn>,
-    pub(super) wrong: Option<Wrong>,
-    pub(super) drift: Vec<String>,
+    pub turn: Option<Turn>,
+    pub wrong: Option<Wrong>,
+    pub drift: Vec<String>,
     /// A wake waits for the turn in progress to end.
-    pub(super) pending: bool,
+    pub pending: bool,
     /// Where the branch was seen last, and when.
-    pub(super) tip: Option<String>,
-    pub(super) looked_at: Option<i64>,
-    pub(super) services: Vec<ServiceState>,
-    pub(super) engine_error: Option<String>,
-    pub(super) daemon: Daemon,
+    pub tip: Option<String>,
+    pub looked_at: Option<i64>,
+    pub services: Vec<ServiceState>,
+    pub engine_error: Option<String>,
+    pub daemon: Daemon,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Live {
-    pub(super) release: ReleaseId,
+pub struct Live {
+    pub release: ReleaseId,
     /// The newest revision that asks for what runs.
-    pub(super) revision: String,
-    pub(super) subject: String,
-    pub(super) since: i64,
+    pub revision: String,
+    pub subject: String,
+    pub since: i64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Turn {
-    pub(super) why: String,
-    pub(super) since: i64,
+pub struct Turn {
+    pub why: String,
+    pub since: i64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Wrong {
-    pub(super) revision: Option<String>,
-    pub(super) subject: Option<String>,
-    pub(super) run: Option<RunId>,
-    pub(super) class: Class,
-    pub(super) failure: Failure,
-    pub(super) since: i64,
+pub struct Wrong {
+    pub revision: Option<String>,
+    pub subject: Option<String>,
+    pub run: Option<RunId>,
+    pub class: Class,
+    /// It was live before.
+    pub went_bad: bool,
+    pub failure: Failure,
+    pub since: i64,
     /// When it is tried again by itself.
-    pub(super) again_at: Option<i64>,
+    pub again_at: Option<i64>,
 }
 
 #[derive(Debug, Default, Serialize)]
 #[serde(tag = "daemon", rename_all = "kebab-case")]
-pub(super) enum Daemon {
+pub enum Daemon {
     Running {
         pid: u32,
         version: String,
@@ -85,37 +82,45 @@ pub(super) enum Daemon {
     Down,
 }
 
-/// `daemon`: `None` when none runs; its situation, or why it does not tell. `now` in milliseconds since the Unix epoch.
-pub(in crate::cli) async fn gather(
-    config: &Config,
+/// What the daemon tells of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    #[serde(flatten)]
+    pub situation: Situation,
+    /// A wake waits for the turn in progress to end.
+    pub pending: bool,
+}
+
+/// `record`: `None` when nothing has happened yet. `daemon`: `None` when none runs; its situation, or why it does
+/// not tell. `observed`: what the engine shows, or why it does not. `now` in milliseconds since the Unix epoch.
+pub async fn gather(
+    stack: &str,
+    record: Option<&Record>,
     daemon: Option<Result<Status, String>>,
     observed: Result<Observed, String>,
     now: i64,
-) -> Result<Report, CliError> {
-    let mut report = Report { stack: config.stack.name.clone(), ..Report::default() };
+) -> Result<Report, RecordError> {
+    let mut report = Report { stack: stack.to_owned(), ..Report::default() };
     let tip = daemon.as_ref().and_then(|told| told.as_ref().ok()?.situation.tip.clone());
     let (mut runs, mut current) = (Vec::new(), None);
-    match app::lookup(config) {
-        // Nothing has happened yet, which is no error of who asks.
-        Err(store::Error::Missing { .. }) => {}
-        Err(error) => return Err(error.into()),
-        Ok(record) => {
-            runs = record.runs(RECENT).await?;
-            current = record.current().await?;
-            report.target = record.target().await?;
-            report.watching = record.watch().await?.filter(|watch| watch.until > now);
-            report.paused = record.paused(now).await?;
-            report.degraded = record.degraded().await?;
-            report.live = match &current {
-                Some(release) => Some(live(&record, release, &runs).await?),
-                None => None,
-            };
-            report.doing = runs.iter().find(|run| run.ended_at.is_none()).cloned();
-            report.wrong = match &report.degraded {
-                Some(degraded) => Some(beyond_mending(degraded)),
-                None => failed(&record, tip.as_deref(), &runs).await?,
-            };
-        }
+    if let Some(record) = record {
+        runs = record.runs(RECENT).await?;
+        current = record.current().await?;
+        report.target = record.target().await?;
+        report.watching = record.watch().await?.filter(|watch| watch.until > now);
+        report.paused = record.paused(now).await?;
+        report.degraded = record.degraded().await?;
+        report.live = match &current {
+            Some(release) => Some(live(record, release, &runs).await?),
+            None => None,
+        };
+        report.doing = runs.iter().find(|run| run.ended_at.is_none()).cloned();
+        report.wrong = match &report.degraded {
+            Some(degraded) => Some(beyond_mending(degraded)),
+            None => failed(record, tip.as_deref(), &runs).await?,
+        };
     }
     match daemon {
         None => {}
@@ -144,7 +149,7 @@ impl Report {
     }
 }
 
-async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, CliError> {
+async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, RecordError> {
     let applied = record.applied().await?.unwrap_or_else(|| release.revision.clone());
     let subject = match runs.iter().find(|run| run.revision == applied.as_str()) {
         Some(run) => run.subject.clone(),
@@ -157,7 +162,7 @@ async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, 
 
 /// What failed, by the record: the tip that is not tried again, else the newest run. Without a daemon the newest
 /// revision that was tried stands for the tip.
-async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Option<Wrong>, CliError> {
+async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Option<Wrong>, RecordError> {
     let tried = runs.iter().find(|run| run.kind == Kind::Deploy).map(|run| run.revision.as_str());
     let revision = tip.or(tried).and_then(|revision| revision.parse().ok());
     if let Some(revision) = revision
@@ -170,6 +175,7 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
             subject,
             run: Some(denial.run),
             class: Class::Stalled,
+            went_bad: matches!(denial.why, Why::WentBad { .. }),
             failure,
             since: denial.at,
             again_at: None,
@@ -182,6 +188,7 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
         subject: Some(run.subject.clone()),
         run: Some(run.id),
         class: Class::Failed,
+        went_bad: false,
         failure: reason.clone(),
         since: run.ended_at.unwrap_or(run.started_at),
         again_at: None,
@@ -194,6 +201,7 @@ fn beyond_mending(degraded: &Degraded) -> Wrong {
         subject: None,
         run: None,
         class: Class::Stalled,
+        went_bad: false,
         failure: reconcile::given_up(degraded),
         since: degraded.since,
         again_at: None,
@@ -204,9 +212,12 @@ fn beyond_mending(degraded: &Degraded) -> Wrong {
 fn met(wrong: reconcile::Wrong, recorded: Option<Wrong>) -> Wrong {
     let reconcile::Wrong { class, failure, since, again_at } = wrong;
     let same = recorded.filter(|recorded| recorded.failure == failure);
-    let (revision, subject, run) = match same {
-        Some(recorded) => (recorded.revision, recorded.subject, recorded.run),
-        None => (None, None, None),
-    };
-    Wrong { revision, subject, run, class, failure, since, again_at }
+    let met =
+        Wrong { revision: None, subject: None, run: None, class, went_bad: false, failure, since, again_at };
+    match same {
+        Some(Wrong { revision, subject, run, went_bad, .. }) => {
+            Wrong { revision, subject, run, went_bad, ..met }
+        }
+        None => met,
+    }
 }

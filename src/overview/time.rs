@@ -4,20 +4,20 @@ use chrono::{DateTime, Local, NaiveDateTime};
 
 /// What time it is, and where.
 #[derive(Clone, Copy)]
-pub(super) struct Clock {
+pub struct Clock {
     /// Milliseconds since the Unix epoch.
-    pub(super) now: i64,
+    pub now: i64,
     /// A moment on the clock of the wall.
-    pub(super) wall: fn(i64) -> NaiveDateTime,
+    pub wall: fn(i64) -> NaiveDateTime,
 }
 
 impl Clock {
-    pub(super) fn local() -> Self {
+    pub fn local() -> Self {
         Self { now: chrono::Utc::now().timestamp_millis(), wall }
     }
 
     /// `14:02` today, `21 Nov 14:02` this year, else with the year.
-    pub(super) fn at(&self, millis: i64) -> String {
+    pub fn at(&self, millis: i64) -> String {
         let (then, now) = ((self.wall)(millis), (self.wall)(self.now));
         let form = if then.date() == now.date() {
             "%H:%M"
@@ -30,19 +30,19 @@ impl Clock {
     }
 
     /// `14:02` today, else the date alone.
-    pub(super) fn roughly(&self, millis: i64) -> String {
+    pub fn roughly(&self, millis: i64) -> String {
         let (then, now) = ((self.wall)(millis), (self.wall)(self.now));
         let form = if then.date() == now.date() { "%H:%M" } else { "%-d %b" };
         then.format(form).to_string()
     }
 
     /// `14:02:07`.
-    pub(super) fn second(&self, millis: i64) -> String {
+    pub fn second(&self, millis: i64) -> String {
         (self.wall)(millis).format("%H:%M:%S").to_string()
     }
 
     /// `2 h ago`, `in 40 s`.
-    pub(super) fn ago(&self, millis: i64) -> String {
+    pub fn ago(&self, millis: i64) -> String {
         match self.now - millis {
             ahead if ahead < 0 => format!("in {}", span(-ahead)),
             past if past < 1000 => "just now".to_owned(),
@@ -56,7 +56,7 @@ fn wall(millis: i64) -> NaiveDateTime {
 }
 
 /// A span in its largest unit: for what lasts.
-pub(super) fn span(millis: i64) -> String {
+pub fn span(millis: i64) -> String {
     let seconds = millis / 1000;
     match seconds {
         ..60 => format!("{seconds} s"),
@@ -67,7 +67,7 @@ pub(super) fn span(millis: i64) -> String {
 }
 
 /// A span to the tenth of a second while that matters: for what was waited for.
-pub(super) fn took(millis: i64) -> String {
+pub fn took(millis: i64) -> String {
     match millis {
         ..60_000 => format!("{:.1} s", millis as f64 / 1000.0),
         _ => format!("{} min {} s", millis / 60_000, millis / 1000 % 60),

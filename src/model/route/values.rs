@@ -1,10 +1,11 @@
 //! What a value must be to stand in the nginx configuration. Each reader accepts a small alphabet, so that no
 //! label can end a directive, open a block or mean something else to nginx than to the person who wrote it.
 
-use crate::plan::labels::Refused;
+/// A refused value: the message without its beginning, and the hint.
+pub type Refused = (&'static str, &'static str);
 
 /// A path as nginx compares it with a decoded request path, so nothing that would be encoded or folded.
-pub(super) fn path(text: &str) -> Result<String, Refused> {
+pub fn path(text: &str) -> Result<String, Refused> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'~' | b'-');
     if !text.starts_with('/') {
         Err(("does not begin with a slash", "write for example /shop/"))
@@ -23,7 +24,7 @@ pub(super) fn path(text: &str) -> Result<String, Refused> {
 }
 
 /// A host name, or `*.` before one; lower case.
-pub(super) fn host(text: &str) -> Result<String, Refused> {
+pub fn host(text: &str) -> Result<String, Refused> {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let part = |part: &str| {
         (1..=63).contains(&part.len())
@@ -41,7 +42,7 @@ pub(super) fn host(text: &str) -> Result<String, Refused> {
 }
 
 /// `10m`, `512k`, `1g` or bytes; `0` is without limit.
-pub(super) fn size(text: &str) -> Result<String, Refused> {
+pub fn size(text: &str) -> Result<String, Refused> {
     let (number, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K' | b'm' | b'M' | b'g' | b'G') => text.split_at(text.len() - 1),
         _ => (text, ""),

@@ -12,23 +12,23 @@ use crate::record::Run;
 
 /// A container of a service, or the place of one that is missing.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct ServiceState {
-    pub(super) service: String,
+pub struct ServiceState {
+    pub service: String,
     /// The container's name; `None` when there is none, or the engine does not answer.
-    pub(super) instance: Option<String>,
-    pub(super) level: Level,
+    pub instance: Option<String>,
+    pub level: Level,
     /// `healthy`, `restarting (5)`, `exited with 1`, `missing`, …
-    pub(super) state: String,
+    pub state: String,
     /// When the run began that made it (milliseconds since the Unix epoch).
-    pub(super) since: Option<i64>,
-    pub(super) revision: Option<String>,
+    pub since: Option<i64>,
+    pub revision: Option<String>,
     /// `/shop/`, `:5001/`, `example.com/`.
-    pub(super) routes: Vec<String>,
+    pub routes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Level {
+pub enum Level {
     Good,
     /// It does not serve (any more, or yet), and that may be as it should.
     Idle,
@@ -111,7 +111,7 @@ fn routes(desired: &Desired, service: &str) -> Vec<String> {
 }
 
 /// Where a route is found, as far as it differs from port 80 of any host.
-pub(in crate::cli) fn address(route: &Route) -> String {
+pub fn address(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or_default();
     let port = if route.listen == 80 { String::new() } else { format!(":{}", route.listen) };
     format!("{host}{port}{}", route.path)

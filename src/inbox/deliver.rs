@@ -1,0 +1,97 @@
+//! The delivering task: a lane for every destination, so that none waits for another.
+
+mod attempt;
+mod headers;
+mod lane;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::rows::Ending;
+use super::{Inbox, Place, rows};
+use crate::report;
+
+use attempt::attempt;
+pub(super) use attempt::{Client, client};
+use lane::Lane;
+
+/// An event that nobody wants waits this long (milliseconds) for a destination that does: as long as one that is
+/// wanted would be tried.
+pub(super) const CLAIMABLE: i64 = 72 * 60 * 60 * 1000;
+
+/// Wakes the lane of a destination as soon as something for it is committed.
+#[derive(Default)]
+pub(super) struct Bells(Mutex<BTreeMap<String, Arc<Notify>>>);
+
+impl Bells {
+    pub(super) fn of(&self, destination: &str) -> Arc<Notify> {
+        let mut bells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bell) = bells.get(destination) {
+            return Arc::clone(bell);
+        }
+        Arc::clone(bells.entry(destination.to_owned()).or_default())
+    }
+
+    pub(super) fn ring<'a>(&self, destinations: impl IntoIterator<Item = &'a String>) {
+        destinations.into_iter().for_each(|destination| self.of(destination).notify_one());
+    }
+}
+
+/// Delivers until `stop`. A lane is never taken away: one whose destination is not configured any more keeps what is
+/// pending, and goes on when it is again.
+pub(super) async fn run(inbox: Inbox, stop: CancellationToken) {
+    let lanes = TaskTracker::new();
+    let mut running = BTreeSet::new();
+    let mut setup = inbox.shared.setup.clone();
+    loop {
+        let current = Arc::clone(&setup.borrow_and_update());
+        for destination in &current.destinations {
+            if running.insert(destination.name.clone()) {
+                lanes.spawn(Lane::new(inbox.clone(), &destination.name).run(stop.clone()));
+            }
+        }
+        claim(&inbox).await;
+        tokio::select! {
+            changed = setup.changed() => if changed.is_err() {
+                // Nobody configures any more; what is configured stands.
+                stop.cancelled().await;
+            },
+            () = stop.cancelled() => {}
+        }
+        if stop.is_cancelled() {
+            lanes.close();
+            return lanes.wait().await;
+        }
+    }
+}
+
+/// Gives what nobody wanted so far to whoever wants it now.
+async fn claim(inbox: &Inbox) {
+    let setup = inbox.setup();
+    let now = inbox.now();
+    let claimed = inbox.shared.store.write(move |tx| rows::claim(tx, &setup, now - CLAIMABLE, now)).await;
+    match claimed {
+        Ok(woken) => inbox.shared.bells.ring(&woken),
+        Err(error) => tracing::error!("unclaimed events: {}", report::line(&error)),
+    }
+}
+
+/// The one attempt of a delivery that passes through, or why there can be none.
+pub(super) async fn at_once(inbox: &Inbox, number: i64, name: &str) -> Result<Ending, String> {
+    let setup = inbox.setup();
+    let destination = setup.destinations.iter().find(|destination| destination.name == name);
+    let destination = destination.ok_or("it is not configured any more")?;
+    let address = match inbox.shared.places.borrow().services.get(&destination.service) {
+        Some(Place::At(addresses)) => addresses.first().copied().ok_or("it has no instance")?,
+        Some(Place::Away { why }) => return Err(why.clone()),
+        None => return Err("it does not run".into()),
+    };
+    let parcel = inbox.shared.store.read(move |sql| rows::parcel(sql, number)).await;
+    let parcel = parcel.map_err(|error| report::line(&error))?.ok_or("it is not kept any more")?;
+    let ending = attempt(&inbox.shared.client, destination, address, &parcel, &inbox.shared.clock).await;
+    Ok(inbox.finish(&destination.name, ending).await)
+}

@@ -1,0 +1,48 @@
+//! Words for what happened, the same wherever they are read. Pure.
+
+use crate::model::run::{Failure, Kind, Outcome};
+use crate::record::{Release, Run};
+
+/// A revision in the digits that people read.
+pub fn short(revision: &str) -> &str {
+    revision.get(..10).unwrap_or(revision)
+}
+
+/// A failure in a line.
+pub fn brief(failure: &Failure) -> String {
+    match &failure.service {
+        Some(service) => format!("{service}: {}", failure.message),
+        None => failure.message.clone(),
+    }
+}
+
+/// Its log without what would recolour or rewrite a person's terminal.
+pub fn plain_log(failure: &Failure) -> String {
+    let plain = anstream::adapter::strip_str(&failure.log).to_string();
+    plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// What came of a run; of what is kept, the release by its number.
+pub fn outcome(run: &Run, releases: &[Release]) -> String {
+    let Some(outcome) = &run.outcome else { return "in progress".to_owned() };
+    let made = match run.kind {
+        Kind::Deploy => releases.iter().find(|release| release.run == run.id),
+        Kind::Rollback | Kind::Revert => {
+            releases.iter().find(|release| release.revision.as_str() == run.revision)
+        }
+        Kind::Heal => None,
+    };
+    match (outcome, made) {
+        (Outcome::Succeeded, Some(release)) => format!("release {}", release.id),
+        _ => outcome.word().to_owned(),
+    }
+}
+
+/// Why a run did not succeed.
+pub fn ended(run: &Run) -> Option<String> {
+    match run.outcome.as_ref()? {
+        Outcome::Failed { reason } => Some(brief(reason)),
+        Outcome::Superseded { by } => Some(format!("by {}", short(by))).filter(|_| !by.is_empty()),
+        _ => None,
+    }
+}

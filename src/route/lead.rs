@@ -1,0 +1,155 @@
+//! The links that nginx follows at each request, all exchanged in one step.
+//!
+//! `live` leads to a folder below `targets`, which is named after its content and never changed. In it each link
+//! leads to an empty file named after an address: nginx resolves the links and takes the last name. An old folder
+//! stays until the next change, because a worker may be on its way through it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::RouteError;
+use super::files::Folder;
+use crate::plan::nginx::Links;
+
+const LIVE: &str = "live";
+const TARGETS: &str = "targets";
+const NOWHERE: &str = "nowhere";
+
+impl Folder<'_> {
+    /// From now on every request goes by these links. Without any nothing is done: no route needs them.
+    pub(super) async fn lead(&self, links: &Links) -> Result<(), RouteError> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let path = self.0.to_owned();
+        let links = links.clone();
+        let led = tokio::task::spawn_blocking(move || lead(&path, &links)).await;
+        let led = led.unwrap_or_else(|error| Err(io::Error::other(error)));
+        led.map_err(|source| RouteError::File {
+            act: "exchange the links in",
+            path: self.0.to_owned(),
+            source,
+        })
+    }
+}
+
+fn lead(folder: &Path, links: &Links) -> io::Result<()> {
+    let entries: Vec<(&str, String)> = links
+        .iter()
+        .map(|(name, to)| (name.as_str(), to.map_or_else(|| NOWHERE.to_owned(), |to| to.to_string())))
+        .collect();
+    let set = hex::encode(&Sha256::digest(format!("{entries:?}"))[..8]);
+    let wanted = Path::new(TARGETS).join(&set);
+    let before = std::fs::read_link(folder.join(LIVE)).ok();
+    if before.as_deref() == Some(&wanted) && folder.join(&wanted).exists() {
+        return Ok(());
+    }
+    // nginx's workers, which look the links up, run as another user.
+    open_to_all(folder)?;
+    let targets = folder.join(TARGETS);
+    open_to_all(&targets)?;
+    if !targets.join(&set).exists() {
+        write(&targets, &set, &entries)?;
+    }
+    let aside = folder.join(".live.unfinished");
+    forget(std::fs::remove_file(&aside))?;
+    symlink(&wanted, &aside)?;
+    std::fs::rename(&aside, folder.join(LIVE))?;
+    synced(folder)?;
+    let kept =
+        [Some(set.as_str()), before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str())];
+    prune(&targets, &kept)
+}
+
+/// Whole or absent, whenever the agent is killed.
+fn write(targets: &Path, set: &str, entries: &[(&str, String)]) -> io::Result<()> {
+    let aside = targets.join(".unfinished");
+    forget(std::fs::remove_dir_all(&aside))?;
+    open_to_all(&aside)?;
+    for file in entries.iter().map(|(_, to)| to).collect::<BTreeSet<_>>() {
+        std::fs::File::create(aside.join(file))?;
+    }
+    for (name, to) in entries {
+        symlink(to, aside.join(name))?;
+    }
+    synced(&aside)?;
+    std::fs::rename(&aside, targets.join(set))?;
+    synced(targets)
+}
+
+fn prune(targets: &Path, kept: &[Option<&str>]) -> io::Result<()> {
+    for entry in std::fs::read_dir(targets)? {
+        let entry = entry?;
+        if !kept.contains(&entry.file_name().to_str()) {
+            forget(std::fs::remove_dir_all(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn open_to_all(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+fn synced(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// What is gone already is as good.
+fn forget(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn links(port: u16) -> Links {
+        Links::from([
+            ("web_80".to_owned(), Some(format!("10.0.0.9:{port}").parse().unwrap())),
+            ("gone_80".to_owned(), None),
+        ])
+    }
+
+    /// What nginx sees.
+    fn seen(folder: &Path, name: &str) -> PathBuf {
+        let path = std::fs::canonicalize(folder.join(LIVE).join(name)).unwrap();
+        path.file_name().unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn all_links_lead_elsewhere_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nginx");
+        // What a killed agent may leave.
+        std::fs::create_dir_all(path.join("targets/.unfinished")).unwrap();
+        std::fs::write(path.join(".live.unfinished"), "").unwrap();
+        for port in [1, 2, 3, 3, 1] {
+            Folder(&path).lead(&links(port)).await.unwrap();
+            assert_eq!(seen(&path, "web_80"), PathBuf::from(format!("10.0.0.9:{port}")));
+            assert_eq!(seen(&path, "gone_80"), PathBuf::from(NOWHERE));
+        }
+        assert_eq!(std::fs::read_dir(path.join(TARGETS)).unwrap().count(), 2, "one for workers on their way");
+    }
+
+    #[tokio::test]
+    async fn workers_of_another_user_find_their_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        Folder(folder.path()).lead(&links(1)).await.unwrap();
+        for path in ["", LIVE, TARGETS] {
+            let mode = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o755, "{path}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The agent's webhooks come in through the stack's own nginx: no port of the agent's is open.
+
+use crate::http;
+use crate::stack::{self, WEB};
+use crate::world::World;
+
+#[test]
+fn a_push_is_told_through_the_stacks_own_nginx() {
+    let mut world = World::empty();
+    world.publish_webhooks();
+    stack::write(&world.repo, stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let client = world.client();
+    let second = world.push_version("web", 2);
+    let answer = world.deliver(&second);
+    assert!(answer.body.starts_with("accepted: "), "{}", answer.body);
+    world.live(&second);
+    assert_eq!(world.says(WEB), "web 2");
+    assert_eq!(world.deliver_signed(&second, "not the secret").status, 401);
+    client.all_good(&["web 1", "web 2", "api 1"]);
+
+    let nginx = world.container("nginx");
+    world.kill();
+    let gone = http::tcp(world.port, "POST", "/webhooks/github", &[], "").expect("an answer");
+    assert_eq!(gone.status, 502);
+    assert_eq!(world.says(WEB), "web 2");
+    let third = world.push_version("web", 3);
+    world.start();
+    world.deliver(&third);
+    world.live(&third);
+    assert_eq!(world.says(WEB), "web 3");
+    assert_eq!(world.container("nginx"), nginx);
+}
+
+#[test]
+fn what_is_newly_published_is_there_after_a_restart_and_after_a_rollback() {
+    let mut world = World::live_at_once();
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    let hook =
+        |world: &World| http::tcp(world.port, "POST", "/webhooks/github", &[], "").map(|a| a.status).ok();
+    assert_eq!(hook(&world), Some(404));
+    world.kill();
+    world.publish_webhooks();
+    world.start();
+    // Unsigned, and so refused: by the agent.
+    world.eventually("webhooks through nginx", || hook(&world).filter(|status| *status == 401));
+    // The release before knows nothing of it.
+    world.order(&agent::orders::Order::Rollback { release: None, hold: false });
+    world.eventually("the version before", || Some(world.says(WEB)).filter(|said| said == "web 1"));
+    assert_eq!(hook(&world), Some(401));
+}
