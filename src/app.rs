@@ -5,6 +5,7 @@ pub mod control;
 mod dashboard;
 mod hooks;
 mod open;
+mod outside;
 mod preview;
 mod view;
 
@@ -24,7 +25,7 @@ use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup};
+pub use open::{OpenError, Opened, lookup, migrations};
 pub use preview::Preview;
 pub use view::observe;
 

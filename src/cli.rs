@@ -21,6 +21,7 @@ mod reach;
 mod show;
 mod status;
 mod verdict;
+mod why;
 mod width;
 
 use std::process::ExitCode;
@@ -68,8 +69,7 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
         let source = &config.source;
-        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())
-            .map_err(CliError::Limit)?;
+        source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, config, out))
@@ -93,6 +93,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         Command::Retry(wait) => order::give(config, &Order::Retry, wait, out).await,
         Command::Down(down) => order::down(config, &down, out).await,
         Command::Status => status::status(&config, out).await,
+        Command::Why(asked) => why::why(&config, &asked, out).await,
         Command::History(history) => history::history(&config, &history, out).await,
         Command::Show(show) => show::show(&config, &show, out).await,
         Command::Logs(logs) => logs::logs(&config, &logs, out).await,

@@ -6,6 +6,7 @@
 mod check;
 mod forges;
 mod mask;
+mod outside;
 mod problem;
 mod read;
 mod remote;
@@ -20,12 +21,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use outside::{Gates, Github};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
     Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
-    Prune, Roll, RollMode, Source, Stack, Webhook,
+    Prune, Roll, Source, Stack, Webhook,
 };
 pub use text::{Size, parse_duration};
 pub use warn::Warning;
@@ -45,6 +47,8 @@ pub struct Config {
     pub poll: Poll,
     pub webhook: Webhook,
     pub dashboard: Dashboard,
+    pub gates: Gates,
+    pub github: Github,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -65,6 +69,8 @@ impl Default for Config {
             poll: Poll::default(),
             webhook: Webhook::default(),
             dashboard: Dashboard::default(),
+            gates: Gates::default(),
+            github: Github::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -120,6 +126,7 @@ impl Config {
             ("source.token_file", &self.source.token_file),
             ("source.ssh_key_file", &self.source.ssh_key_file),
             ("dashboard.token_file", &self.dashboard.token_file),
+            ("github.token_file", &self.github.token_file),
         ];
         let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
@@ -135,6 +142,7 @@ impl Config {
             self.source.ca_file.as_mut(),
             self.nginx.folder.as_mut(),
             self.nginx.template.as_mut(),
+            self.gates.signed_by.as_mut(),
         ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
@@ -144,6 +152,7 @@ impl Config {
             &mut self.source.token_file,
             &mut self.source.ssh_key_file,
             &mut self.dashboard.token_file,
+            &mut self.github.token_file,
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
         for secret in single.into_iter().flatten().chain(hooks) {

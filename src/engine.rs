@@ -6,7 +6,6 @@ pub mod docker;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -148,13 +147,14 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// The opposite, in the same way: it keeps its addresses and open connections, and nobody new finds it.
     fn dismiss(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Sends the stop signal, waits for the grace, then kills. An instance that does not run is no error.
-    fn stop(&self, id: &InstanceId, grace: Duration) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Sends the stop signal, waits for the grace of the template it was made from, then kills. An instance that
+    /// does not run is no error.
+    fn stop(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Gives the instance another name of its own.
     fn rename(&self, id: &InstanceId, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Removes the instance and its anonymous volumes. One that is gone is no error.
+    /// Kills the instance if it runs and removes it with its anonymous volumes. One that is gone is no error.
     fn remove(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// The end of its output, as text.

@@ -1,9 +1,10 @@
-//! HTTP plumbing: a server that no client can hold up, bodies read raw and bounded, rates per peer, and
-//! signatures compared in constant time.
+//! HTTP plumbing: a server that no client can hold up, bodies read raw and bounded, rates per peer, signatures
+//! compared in constant time, and a client that waits for nobody longer than it was told to.
 //!
 //! It knows no route and no provider; every refusal it makes is a 4xx with one line of text.
 
 pub mod body;
+pub mod client;
 pub mod mac;
 pub mod peer;
 pub mod rate;
@@ -17,6 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 pub use body::RawBody;
+pub use client::{Answer, Client, ClientError};
 pub use peer::Peer;
 pub use rate::Rate;
 pub use secret::{EmptySecret, Secret};

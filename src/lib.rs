@@ -20,6 +20,7 @@
 //! | [`source`] | the Git mirror: tips, contexts and files straight from objects |
 //! | [`engine`] | the seam to what runs containers, and Docker behind it |
 //! | [`build`], [`roll`], [`route`] | the three acts; none knows the others |
+//! | [`clearance`] | whether a new revision may run now: message, signature, freeze, checks |
 //! | [`reconcile`] | the loop that puts them in order, and recovery after a crash |
 //! | [`record`], [`store`] | runs, releases, what is held; SQLite with one writer |
 //! | [`trigger`], [`http`] | who knocks, and how HTTP is served |
@@ -38,6 +39,7 @@
 
 pub mod app;
 pub mod build;
+pub mod clearance;
 pub mod cli;
 pub mod config;
 pub mod dashboard;

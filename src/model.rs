@@ -1,8 +1,10 @@
 //! The nouns everyone shares: plain data, no IO, no clock, no async.
 
 pub mod class;
+pub mod cron;
 pub mod desired;
 pub mod forge;
+pub mod freeze;
 pub mod instance;
 pub mod nginx;
 pub mod place;

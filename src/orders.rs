@@ -13,7 +13,12 @@ use crate::trigger::{Reason, Wakes};
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
     /// Look at the branch now.
-    Deploy { allow_prune: bool },
+    Deploy {
+        allow_prune: bool,
+        /// Do not wait for the end of a freeze; counts for ten minutes.
+        #[serde(default)]
+        despite_freeze: bool,
+    },
     /// Back to a release; without one, to the one before the current one.
     Rollback { release: Option<ReleaseId>, hold: bool },
     /// Do nothing by itself for so many milliseconds, or until [`Order::Resume`].
@@ -25,6 +30,9 @@ pub enum Order {
     /// Stop and remove the stack's containers and networks; its volumes stay.
     Down,
 }
+
+/// Milliseconds: enough for a push that is on its way to arrive, not for the next one to slip through.
+const THROUGH_FREEZE: i64 = 10 * 60 * 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
@@ -59,7 +67,10 @@ pub async fn obey(
         Order::Deploy { .. } | Order::Retry if record.paused(now).await?.is_some() => {
             return Err(OrderError::Paused);
         }
-        Order::Deploy { allow_prune } => {
+        Order::Deploy { allow_prune, despite_freeze } => {
+            if *despite_freeze {
+                record.allow_through_freeze(now + THROUGH_FREEZE).await?;
+            }
             if *allow_prune {
                 record.allow_prune_once().await?;
                 if let Some(tip) = &tip {

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod apply;
+mod cleared;
 mod decide;
 mod healing;
 mod images;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::clearance::Clearance;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::desired::Desired;
@@ -39,7 +41,7 @@ use crate::trigger::Wakes;
 pub use healing::given_up;
 pub use journal::said;
 pub use render::{Read, Rendered};
-pub use situation::{Doing, Situation, Wrong};
+pub use situation::{Doing, HeldBack, Situation, Wrong};
 pub use trouble::Trouble;
 
 /// Everything a turn works with. One loop, one owner of the state folder.
@@ -50,6 +52,7 @@ pub struct Reconciler<E> {
     pub wakes: Wakes,
     pub config: Arc<Config>,
     pub key: Key,
+    pub clearance: Clearance,
     pub situation: watch::Sender<Situation>,
 }
 

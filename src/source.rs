@@ -7,6 +7,7 @@
 //! Everything here blocks; callers on an async runtime move it to a blocking thread. Nothing is pushed, ever,
 //! and nothing here knows of services or containers.
 
+mod commit;
 mod context;
 mod error;
 mod hostkey;
@@ -19,6 +20,7 @@ mod remote;
 pub mod timeouts;
 mod transport;
 
+pub use commit::Commit;
 pub use context::{Context, Dockerfile};
 pub use error::SourceError;
 pub use keep::Kept;

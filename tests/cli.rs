@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use agent::config::Config;
 use agent::model::run::{Entry, Kind, Outcome, RunId};
-use agent::record::{self, Record};
+use agent::record::Record;
 use agent::store::Store;
-use agent::trigger;
 use tempfile::TempDir;
 
 #[path = "common/git_repo.rs"]
@@ -63,7 +62,7 @@ impl Place {
     /// A record with one run that failed.
     async fn with_a_run(self) -> Self {
         let config = Config::load(&self.path().join("agent.toml")).unwrap();
-        let tables = [trigger::MIGRATIONS, record::MIGRATIONS].concat();
+        let tables = agent::app::migrations();
         let store = Store::open(&config.state.join("agent.db"), &tables).unwrap();
         let record = Record::new(store);
         let revision = "a".repeat(40).parse().unwrap();

@@ -133,6 +133,12 @@ const REJECTED: &[(&str, &str)] = &[
     ("webhook.bitbucket.repository", "\"{workspace}/shop\""),
     ("dashboard.listen", "\"localhost:9091\""),
     ("dashboard.token_file", "\"credential:\""),
+    ("gates.skip", "[\"\"]"),
+    ("gates.signed_by", "\"~/.ssh/allowed_signers\""),
+    ("gates.freeze", "[\"FRI 16:00 - MON 8:00\"]"),
+    ("gates.required_checks", "[\"test\", \" \"]"),
+    ("github.api_url", "\"https://token@api.github.com\""),
+    ("github.token_file", "\"ghp_0123456789abcdefABCDEF\""),
     ("engine.kind", "\"podman\""),
     ("engine.socket", "\"tcp://127.0.0.1:2375\""),
     ("build.parallel", "0"),
@@ -143,7 +149,6 @@ const REJECTED: &[(&str, &str)] = &[
     ("roll.probe_timeout", "true"),
     ("roll.settle", "\"2m\""),
     ("roll.drain", "\"1d\""),
-    ("roll.mode", "\"parallel\""),
     ("roll.watch", "\"2d\""),
     ("drift.self_heal", "\"always\""),
     ("nginx.folder", "{ path = \"nginx\" }"),
@@ -283,21 +288,22 @@ fn an_ssh_remote_needs_a_key_and_a_pinned_host() {
 #[test]
 fn schedules_are_five_fields_that_come_some_day() {
     let with = |line: &str| shipped_with("poll.schedule", &format!("{line:?}"));
-    for fine in
-        ["", "off", "* * * * *", "*/5 * * * *", "0 3 29 2 *", "0 3 * * MON-FRI", "0 3 * * Sun", " 0 3 1 * * "]
-    {
-        assert!(parse(&with(fine)).is_ok(), "{fine}");
-    }
-    for bad in [
-        "* * * *",
-        "0 * * * * *",
-        "60 * * * *",
+    for fine in [
+        "",
+        "off",
+        "* * * * *",
+        "*/5 * * * *",
+        "0 3 29 2 *",
+        "0 3 * * MON-FRI",
+        "0 3 * * Sun",
+        " 0 3 1 * * ",
         "0 3 * * 1",
         "0 3 * * MON-5",
-        "0 3 30 2 *",
         "@daily",
-        "x x x x x",
     ] {
+        assert!(parse(&with(fine)).is_ok(), "{fine}");
+    }
+    for bad in ["* * * *", "0 * * * * *", "60 * * * *", "0 3 * * 8", "0 3 30 2 *", "@reboot", "x x x x x"] {
         assert_eq!(refused(&with(bad)).problems()[0].key, "poll.schedule", "{bad}");
     }
 }
@@ -352,7 +358,7 @@ fn an_open_secret_and_an_open_road_are_warned_of() {
     std::fs::write(&token, "hunter2").unwrap();
     let path = folder.path().join("agent.toml");
     let text = "stack.name = \"shop\"\npoll.schedule = \"off\"\n\
-                [source]\nurl = \"http://127.0.0.1/you/shop.git\"\ntoken_file = \"token\"\n";
+                [source]\nurl = \"http://192.0.2.1/you/shop.git\"\ntoken_file = \"token\"\n";
     std::fs::write(&path, text).unwrap();
     let warned = |mode| -> Vec<&str> {
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -360,6 +366,12 @@ fn an_open_secret_and_an_open_road_are_warned_of() {
     };
     assert_eq!(warned(0o644), ["source.token_file", "source.url", "poll.schedule"]);
     assert_eq!(warned(0o600), ["source.url", "poll.schedule"]);
+    for (host, is_open) in
+        [("127.0.0.1:3000", false), ("[::1]", false), ("localhost", false), ("127.0.0.1.example.org", true)]
+    {
+        std::fs::write(&path, text.replace("192.0.2.1", host)).unwrap();
+        assert_eq!(warned(0o600).contains(&"source.url"), is_open, "{host}");
+    }
     std::fs::remove_file(&token).unwrap();
     let missing = Config::load(&path).unwrap().warnings();
     assert!(missing[0].message.contains("cannot be read"), "{missing:?}");

@@ -21,11 +21,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("build", &["engine", "model", "plan"]),
     ("roll", &["engine", "model", "plan"]),
     ("route", &["engine", "model", "plan"]),
+    ("clearance", &["http", "model"]),
     ("trigger", &["http", "model", "store"]),
     // Its turns follow the configuration's values; they are handed to every other room one by one.
     (
         "reconcile",
-        &["build", "config", "engine", "model", "plan", "record", "roll", "route", "source", "trigger"],
+        &[
+            "build",
+            "clearance",
+            "config",
+            "engine",
+            "model",
+            "plan",
+            "record",
+            "roll",
+            "route",
+            "source",
+            "trigger",
+        ],
     ),
     ("orders", &["model", "record", "store", "trigger"]),
     ("overview", &["model", "reconcile", "record"]),
@@ -38,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "build",
+            "clearance",
             "config",
             "dashboard",
             "engine",

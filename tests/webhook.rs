@@ -1,7 +1,7 @@
 //! Push webhooks from outside: a real server on a real socket. GitHub's with payloads from its collection of examples
 //! and signatures by its own library (`tests/webhook/setup` fetches both), the other forges' in `webhook/forges.rs`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "webhook/forges.rs"]
 mod forges;

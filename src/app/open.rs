@@ -11,9 +11,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use super::outside;
+use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
-use crate::http::{EmptySecret, Secret};
+use crate::http::{ClientError, EmptySecret, Secret};
 use crate::inbox;
 use crate::model::forge::Forge;
 use crate::plan::fingerprint::Key;
@@ -32,6 +34,7 @@ pub struct Opened {
     pub wakes: Wakes,
     pub mirror: Mirror,
     pub key: Key,
+    pub clearance: Clearance,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ pub enum OpenError {
     Key { path: PathBuf },
     #[error("{}", .0.hint())]
     Secret(#[from] SecretError),
+    #[error("others cannot be asked over HTTPS")]
+    Client(#[from] ClientError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,7 @@ pub enum HookError {
 }
 
 /// All tables, in the order in which they came to be. Append only.
-fn migrations() -> Vec<Migration> {
+pub fn migrations() -> Vec<Migration> {
     [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
 }
 
@@ -78,7 +83,8 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
     let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
     let record = Record::new(store);
-    Ok(Opened { config: Arc::new(config), record, wakes, mirror, key })
+    let clearance = outside::clearance(&config)?;
+    Ok(Opened { config: Arc::new(config), record, wakes, mirror, key, clearance })
 }
 
 /// The record for reading only, whether or not a daemon runs.
@@ -89,8 +95,8 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key } = self;
-        Reconciler { engine, record, mirror, wakes, config, key, situation }
+        let Self { config, record, wakes, mirror, key, clearance } = self;
+        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation }
     }
 }
 

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
+use crate::model::Revision;
 use crate::model::desired::Desired;
 use crate::plan::compose::to_json;
 use crate::plan::diff::{Plan, Purpose};
 use crate::reconcile::{Reconciler, Trouble};
+use crate::record::{Hold, Target, Why};
 
 /// A plan with what people need to read it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +28,28 @@ impl<E: Engine> Reconciler<E> {
         let observed = self.engine.observe(&self.config.stack.name).await?;
         let plan =
             self.plan(&rendered.desired, before, &observed, Purpose::Release, &rendered.missing).await?;
-        Ok(Preview { plan, subject, warnings: rendered.warnings })
+        let mut warnings = rendered.warnings;
+        warnings.extend(self.held_back(&revision).await?);
+        Ok(Preview { plan, subject, warnings })
+    }
+
+    /// Why the revision does not go live by itself, if so.
+    async fn held_back(&self, revision: &Revision) -> Result<Option<String>, Trouble> {
+        let denial = self.record.denial(revision).await?.map(|denial| denial.why);
+        Ok(match (denial, self.record.target().await?) {
+            (_, Target::Down) => Some("the stack was taken down: agent resume".into()),
+            (Some(Why::RolledBack), _) => {
+                Some("this revision was rolled back and stays out until agent resume".into())
+            }
+            (Some(Why::Stalled { failure } | Why::WentBad { failure }), _) => Some(format!(
+                "this revision failed and is not tried again until agent retry: {}",
+                failure.message
+            )),
+            (None, Target::Pinned(Hold { hold: true, release, .. })) => {
+                Some(format!("release {release} is held until agent resume"))
+            }
+            (None, _) => None,
+        })
     }
 
     /// The stack at the tip of the branch, in the shape of `docker compose config --format json`.

@@ -70,6 +70,10 @@ pub(super) enum Command {
     ///
     /// Works with the daemon or the engine down too.
     Status,
+    /// Say all that is known of a service: what rolled it last and why, its order, gate and last failure
+    ///
+    /// Works with the daemon or the engine down too.
+    Why(Why),
     /// List the runs, newest first
     History(History),
     /// Tell the story of a run, or what a release holds
@@ -109,7 +113,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether this process itself may talk to the remote.
     pub(super) fn may_ask_the_remote(&self) -> bool {
-        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_))
+        !matches!(self, Self::Status | Self::Why(_) | Self::History(_) | Self::Show(_) | Self::Logs(_))
     }
 }
 
@@ -157,6 +161,9 @@ pub(super) struct Deploy {
     /// Allow this once that most services, or all, are gone from the stack
     #[arg(long)]
     pub(super) allow_prune: bool,
+    /// Do not wait for the end of a freeze
+    #[arg(long)]
+    pub(super) despite_freeze: bool,
     #[command(flatten)]
     pub(super) wait: Wait,
 }
@@ -170,6 +177,12 @@ pub(super) struct Rollback {
     pub(super) hold: bool,
     #[command(flatten)]
     pub(super) wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The service, as the compose file names it
+    pub(super) service: String,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use crate::orders::OrderError;
 pub(super) use crate::overview::{brief, plain_log};
 use crate::reconcile::Trouble;
 use crate::record::RecordError;
+use crate::source::timeouts::LimitError;
 use crate::store;
 
 /// How a command ended, for the shell.
@@ -46,8 +47,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
-    #[error("the limits for talking to the remote cannot be set")]
-    Limit(#[source] git2::Error),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     #[error("the process cannot start its threads")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
@@ -97,6 +98,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Usage { .. } => Code::Usage,
             Self::App(AppError::Hook(_) | AppError::Schedule(_)) => Code::Usage,
+            Self::Limit(LimitError::Authorities { .. }) => Code::Usage,
             Self::Unreachable { .. } | Self::Alone(AloneError::Engine(_)) => Code::Unreachable,
             Self::Refused { code, .. } => *code,
             Self::Left { .. } => Code::Interrupted,
@@ -110,6 +112,9 @@ impl CliError {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { failure, .. } => failure.hint.clone(),
             Self::Unreachable { hint, .. } => hint.map(str::to_owned),
+            Self::Limit(LimitError::Authorities { .. }) => Some(
+                "it must be a PEM file that the agent may read: lines from BEGIN to END CERTIFICATE".into(),
+            ),
             Self::Left { hint } => Some((*hint).to_owned()),
             Self::Alone(AloneError::Engine(_)) => Some("systemctl start docker, then: agent check".into()),
             _ => None,

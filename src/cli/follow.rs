@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::reach::Agent;
 use crate::app::control::{Accepted, Status};
 use crate::model::run::RunId;
-use crate::reconcile::{Doing, Situation, Wrong};
+use crate::reconcile::{Doing, HeldBack, Situation, Wrong};
 use crate::record::{Record, Run};
 
 const EVERY: Duration = Duration::from_millis(100);
@@ -27,6 +27,7 @@ pub(super) struct Rest {
     pub(super) switched_at: Option<i64>,
     pub(super) wrong: Option<Wrong>,
     pub(super) tip: Option<String>,
+    pub(super) held_back: Option<HeldBack>,
 }
 
 /// Tells what happens until the loop has come to rest. `after`: runs up to this one are not of interest.
@@ -73,8 +74,8 @@ async fn watch(
             let turned = status.situation.turns > accepted.turns && since.elapsed() >= EVERY;
             if turned || since.elapsed() > IDLE {
                 let switched_at = run.as_ref().and_then(|run| progress.switched_at(run.id));
-                let Situation { wrong, tip, .. } = status.situation;
-                return Ok(Rest { run, switched_at, wrong, tip });
+                let Situation { wrong, tip, held_back, .. } = status.situation;
+                return Ok(Rest { run, switched_at, wrong, tip, held_back });
             }
         }
         tokio::time::sleep(EVERY).await;

@@ -16,7 +16,8 @@ use crate::orders::Order;
 use crate::record::Record;
 
 pub(super) async fn deploy(config: Config, asked: &args::Deploy, out: &Out) -> Result<Code, CliError> {
-    give(config, &Order::Deploy { allow_prune: asked.allow_prune }, asked.wait, out).await
+    let args::Deploy { allow_prune, despite_freeze, wait } = *asked;
+    give(config, &Order::Deploy { allow_prune, despite_freeze }, wait, out).await
 }
 
 pub(super) async fn rollback(config: Config, asked: &args::Rollback, out: &Out) -> Result<Code, CliError> {

@@ -37,7 +37,7 @@ impl Agent {
             Self::Daemon(daemon) => return daemon.order(order).await,
             Self::Alone(world) => world,
         };
-        if matches!(order, Order::Retry | Order::Deploy { allow_prune: true }) {
+        if matches!(order, Order::Retry | Order::Deploy { allow_prune: true, .. }) {
             // Both are about the tip, which only a loop that has turned knows.
             let (tip, _) = world.fetch_tip().await?;
             world.situation.send_modify(|situation| situation.tip = Some(tip.to_string()));

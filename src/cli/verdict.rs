@@ -7,6 +7,7 @@ use super::follow::Rest;
 use super::time::took;
 use super::width::short;
 use crate::model::run::{Failure, Kind, Outcome};
+use crate::reconcile::HeldBack;
 use crate::record::{Denial, Release, Run, Target, Why};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,7 +59,10 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
             let revision = rest.run.as_ref().map_or("", |run| short(&run.revision));
             (End::Nothing, format!("{revision} asks for nothing that does not already run"), None)
         }
-        (None, None) => idle(&known, rest.tip.as_deref()),
+        (None, None) => match rest.held_back {
+            Some(held) => kept_back(held),
+            None => idle(&known, rest.tip.as_deref()),
+        },
     };
     let code = if result == End::Failed { code } else { Code::Good };
     Verdict { result, said, failure, run: rest.run, release: known.current, code }
@@ -75,6 +79,12 @@ fn live(run: Option<&Run>, switched_at: Option<i64>, known: &Known) -> String {
         }
         (_, None) => format!("live in {took}: {} {:?}", short(&run.revision), run.subject),
     }
+}
+
+/// A run was wanted and may not be now.
+fn kept_back(held: HeldBack) -> (End, String, Option<Failure>) {
+    let said = format!("{} is held back: {}", short(&held.revision), held.why);
+    (End::Failed, said.clone(), Some(Failure { message: said, hint: held.hint, ..Failure::default() }))
 }
 
 /// No run was needed: why not.
@@ -157,7 +167,7 @@ mod tests {
             status: Status::Ended,
             outcome: Some(outcome),
         });
-        Rest { run, switched_at: Some(3_500), wrong, tip: Some("b".repeat(40)) }
+        Rest { run, switched_at: Some(3_500), wrong, tip: Some("b".repeat(40)), held_back: None }
     }
 
     fn known(target: Target, why: Option<Why>) -> Known {

@@ -1,7 +1,8 @@
 //! What a value's form alone does not show: bounds, and what must or must not stand together.
 
+mod outside;
+
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::forges;
@@ -9,6 +10,7 @@ use super::mask::is_secret;
 use super::remote::{self, Transport, transport};
 use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
 use super::{Config, SecretFile};
+use crate::model::cron;
 use crate::model::forge::Forge;
 
 /// Something that cannot run, and the key to mend.
@@ -37,6 +39,7 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     let hint = "write a long random text into a file (`openssl rand -hex 24`) and name it here";
     let guarded = config.dashboard.listen.is_none() || config.dashboard.token_file.is_some();
     out.unless(guarded, "dashboard.token_file", "the dashboard would be open to everybody", hint);
+    outside::outside(config, &mut out);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
@@ -154,9 +157,9 @@ fn signing_in(source: &Source, out: &mut Refusals) {
 
 fn wakes(config: &Config, out: &mut Refusals) {
     if let Some(schedule) = config.poll.schedule()
-        && let Err((message, hint)) = cron_line(schedule)
+        && let Err(error) = cron::parse(schedule)
     {
-        out.unless(false, "poll.schedule", message, hint);
+        out.unless(false, "poll.schedule", error.to_string(), error.hint());
     }
     let hint = "keep it below \"1h\": it only spreads the polls of many machines";
     let short = config.poll.jitter < Duration::from_secs(3600);
@@ -173,31 +176,6 @@ fn hook(config: &Config, forge: Forge, out: &mut Refusals) {
     out.unless(named, keys.repository, "this is not a repository's name", hint.clone());
     let known = hook.secret_files.is_empty() || config.repository(forge).is_some();
     out.unless(known, keys.repository, "the repository's name cannot be told from source.url", hint);
-}
-
-/// Five fields that will fire some day.
-fn cron_line(text: &str) -> Result<(), (String, String)> {
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let [.., weekdays] = fields[..] else { return Ok(()) };
-    let example = "every five minutes is \"*/5 * * * *\"; \"off\" turns polling off".to_owned();
-    if fields.len() != 5 {
-        let message = format!("`{text}` has {} fields, not five", fields.len());
-        return Err((message, format!("minute, hour, day, month, weekday: {example}")));
-    }
-    // Programs disagree on which day is 1, so a number would be right only by luck.
-    if weekdays.split('/').next().is_some_and(|days| days.contains(|c: char| c.is_ascii_digit())) {
-        let message = format!("the weekday `{weekdays}` is a number");
-        return Err((message, "write names: SUN, MON, TUE, WED, THU, FRI, SAT, as in MON-FRI".to_owned()));
-    }
-    let Ok(schedule) = cron::Schedule::from_str(&format!("0 {text}")) else {
-        return Err((format!("`{text}` is not a schedule"), example));
-    };
-    // A fixed day, so that the same file is judged the same on every day.
-    let day = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
-    match schedule.after(&day).next() {
-        Some(_) => Ok(()),
-        None => Err((format!("`{text}` never comes"), "there is no such day in any year".to_owned())),
-    }
 }
 
 fn build(build: &Build, out: &mut Refusals) {
@@ -258,6 +236,7 @@ fn paths(config: &Config, out: &mut Refusals) {
         ("source.ca_file", config.source.ca_file.as_ref()),
         ("nginx.folder", config.nginx.folder.as_ref()),
         ("nginx.template", config.nginx.template.as_ref()),
+        ("gates.signed_by", config.gates.signed_by.as_ref()),
     ];
     for (key, path) in plain.into_iter().filter_map(|(key, path)| Some((key, path?))) {
         one_path(key, path, out);

@@ -40,6 +40,18 @@ pub(super) fn userinfo(url: &str) -> Option<&str> {
     authority.rsplit_once('@').map(|(user, _)| user)
 }
 
+/// Whether an address with a scheme leads to this machine: then nobody is on the way.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let authority =
+        url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The repository's name as the forge writes it, when the address has exactly its parts.
 pub(super) fn repository(url: &str, forge: Forge) -> Option<String> {
     let path = match url.split_once("://") {

@@ -183,18 +183,9 @@ pub struct Roll {
     pub settle: Duration,
     #[serde(with = "duration")]
     pub drain: Duration,
-    pub mode: RollMode,
     /// Zero: nothing is watched.
     #[serde(with = "duration")]
     pub watch: Duration,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RollMode {
-    #[default]
-    Together,
-    Rolling,
 }
 
 impl Default for Roll {
@@ -205,7 +196,6 @@ impl Default for Roll {
             probe_timeout: Duration::from_secs(2),
             settle: Duration::from_secs(3),
             drain: Duration::from_secs(10),
-            mode: RollMode::Together,
             watch: Duration::from_secs(60),
         }
     }

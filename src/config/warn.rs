@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::Config;
-use super::remote::{Transport, transport};
+use super::remote::{Transport, is_loopback, transport};
 
 /// Something that runs but should be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         };
         out.push(warning);
     }
-    if transport(&config.source.url) == Some(Transport::Http) {
+    if transport(&config.source.url) == Some(Transport::Http) && !is_loopback(&config.source.url) {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
         out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
     }

@@ -24,7 +24,6 @@ mod signal;
 mod volume;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -113,8 +112,8 @@ impl Engine for Docker {
         self.rename_endpoints(id, &[]).await
     }
 
-    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
-        self.stop_instance(id, grace).await
+    async fn stop(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.stop_instance(id).await
     }
 
     async fn rename(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {

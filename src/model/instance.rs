@@ -214,6 +214,11 @@ impl Instance {
         self.endpoints.values().any(|e| e.aliases.contains(&self.service))
     }
 
+    /// Callers could find it and cannot any more: it only finishes what it has begun.
+    pub fn dismissed(&self) -> bool {
+        self.endpoints.values().any(|endpoint| endpoint.address.is_some()) && !self.admitted()
+    }
+
     pub fn running(&self) -> bool {
         matches!(self.condition.phase, Phase::Running)
     }
@@ -234,6 +239,9 @@ pub struct Condition {
     /// Restarts by the engine since it was created.
     pub restarts: i64,
     pub out_of_memory: bool,
+    /// The exit code of its last end, where it was started again after that and the engine still knows.
+    #[serde(default)]
+    pub last_exit: Option<i64>,
     /// What the engine itself says is wrong, such as a port that is taken.
     pub error: String,
     /// The main process on the host; 0 when it does not run.

@@ -155,7 +155,7 @@ async fn down_stays_down_until_a_deploy_is_ordered() {
     let world = World::new().await;
     world.obey(Order::Down).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Down);
-    world.obey(Order::Deploy { allow_prune: true }).await.unwrap();
+    world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
     assert!(world.record.take_prune_allowance().await.unwrap());
     assert!(!world.record.take_prune_allowance().await.unwrap(), "the word counts once");
@@ -239,7 +239,7 @@ async fn a_pause_keeps_out_what_is_not_meant_to_undo() {
     let pause = Pause { since: 3, until: Some(13) };
     assert_eq!(world.record.paused(12).await.unwrap(), Some(pause));
     assert_eq!(world.record.paused(13).await.unwrap(), None);
-    for order in [Order::Deploy { allow_prune: false }, Order::Retry] {
+    for order in [Order::Deploy { allow_prune: false, despite_freeze: false }, Order::Retry] {
         assert!(matches!(world.obey(order).await, Err(OrderError::Paused)));
     }
     world.obey(BACK).await.unwrap();

@@ -6,7 +6,7 @@ use super::services::{ServiceState, services};
 use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
-use crate::reconcile::{self, Doing, Situation};
+use crate::reconcile::{self, Doing, HeldBack, Situation};
 use crate::record::{Degraded, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
 
 /// How far back the record is looked through.
@@ -28,6 +28,8 @@ pub struct Report {
     /// The turn in progress, of which the run is a part.
     pub turn: Option<Turn>,
     pub wrong: Option<Wrong>,
+    /// The tip, if it may not run now.
+    pub held_back: Option<HeldBack>,
     pub drift: Vec<String>,
     /// A wake waits for the turn in progress to end.
     pub pending: bool,
@@ -136,7 +138,7 @@ pub async fn gather(
 impl Report {
     /// What only the daemon knows.
     fn hear(&mut self, status: Status) {
-        let Situation { doing, looked_at, tip, wrong, drift, .. } = status.situation;
+        let Situation { doing, looked_at, tip, wrong, drift, held_back, .. } = status.situation;
         self.daemon = Daemon::Running { pid: status.pid, version: status.version };
         if let Some(wrong) = wrong {
             self.wrong = Some(met(wrong, self.wrong.take()));
@@ -146,6 +148,7 @@ impl Report {
         }
         self.pending = status.pending;
         (self.drift, self.tip, self.looked_at) = (drift, tip, looked_at);
+        self.held_back = held_back;
     }
 }
 

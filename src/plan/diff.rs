@@ -70,7 +70,7 @@ pub struct NewInstance {
 pub struct OldInstance {
     pub id: InstanceId,
     pub name: String,
-    /// It serves now: on failure it must serve again.
+    /// It serves now: on failure it must serve again. Not so what an earlier run left to finish its requests.
     pub serving: bool,
 }
 
@@ -139,17 +139,18 @@ pub fn plan(given: &Given<'_>) -> Plan {
             }
             Compared::Roll { reason, add, old } => {
                 let number = seen.iter().map(|instance| instance.number).max().unwrap_or(0);
+                let runs = seen.iter().any(|i| i.running() && old.iter().any(|old| old.id == i.id));
                 let new = (1..=add)
                     .map(|n| NewInstance { number: number + n, addresses: addresses.give(service) })
                     .collect();
                 plan.rolls.push(Roll {
                     service: name.clone(),
                     reason,
-                    order: if old.iter().any(|o| o.serving) { service.order } else { Order::StartFirst },
-                    order_reason: if old.iter().any(|o| o.serving) {
+                    order: if runs { service.order } else { Order::StartFirst },
+                    order_reason: if runs {
                         service.order_reason.clone()
                     } else {
-                        "nothing of it serves yet".into()
+                        "nothing of it runs yet".into()
                     },
                     wave: 0,
                     new,
@@ -187,18 +188,22 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], given: &Given<'_>)
     let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i)).collect();
     old.extend(good.iter().take(surplus).map(|i| retiring(i)));
     let reason = if add == 0 {
-        format!("{} instances too many", old.len())
+        format!("{} too many", instances(old.len()))
     } else if seen.is_empty() {
         let known = given.before.is_some_and(|before| before.services.contains_key(name));
         if known { "its container is gone".into() } else { "new in this stack".into() }
     } else if other.iter().any(|i| i.fingerprint != service.fingerprint) {
         explain::changes(given.before.and_then(|before| before.services.get(name)), service)
     } else if other.is_empty() {
-        format!("{add} instances too few")
+        format!("{} too few", instances(add as usize))
     } else {
         "its container does not run".into()
     };
     Compared::Roll { reason, add, old }
+}
+
+fn instances(count: usize) -> String {
+    if count == 1 { "1 instance".into() } else { format!("{count} instances") }
 }
 
 /// It is what is wanted and callers can find it.
@@ -212,7 +217,7 @@ fn good(service: &Service, instance: &Instance) -> bool {
 }
 
 fn retiring(instance: &Instance) -> OldInstance {
-    let serving = instance.running();
+    let serving = instance.running() && !instance.dismissed();
     OldInstance { id: instance.id.clone(), name: instance.name.clone(), serving }
 }
 

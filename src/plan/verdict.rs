@@ -76,12 +76,20 @@ pub(super) fn ended(condition: &Condition) -> Option<String> {
     match condition.phase {
         Phase::Exited(code) => Some(format!("it exited with code {code}{memory}")),
         Phase::Dead => Some(format!("the engine could not end it cleanly: {}", condition.error)),
-        Phase::Restarting => Some(format!("it crashed and was restarted{memory}")),
-        _ if condition.restarts == 1 => Some(format!("it crashed and was restarted{memory}")),
-        _ if condition.restarts > 1 => {
-            Some(format!("it crashed and was restarted {} times{memory}", condition.restarts))
-        }
+        Phase::Restarting => Some(format!("{}{memory}", restarted(condition, 0))),
+        _ if condition.restarts > 0 => Some(format!("{}{memory}", restarted(condition, condition.restarts))),
         _ => None,
+    }
+}
+
+fn restarted(condition: &Condition, times: i64) -> String {
+    let how = match condition.last_exit {
+        Some(code) => format!("it exited with code {code}"),
+        None => "it crashed".to_owned(),
+    };
+    match times {
+        0 | 1 => format!("{how} and was restarted"),
+        many => format!("{how} and was restarted {many} times"),
     }
 }
 
@@ -104,8 +112,15 @@ mod tests {
     }
 
     fn look(age: u64, phase: Phase, health: Option<Health>, probe: Option<Result<(), String>>) -> Look {
-        let condition =
-            Condition { phase, health, restarts: 0, out_of_memory: false, error: String::new(), pid: 1 };
+        let condition = Condition {
+            phase,
+            health,
+            restarts: 0,
+            out_of_memory: false,
+            last_exit: None,
+            error: String::new(),
+            pid: 1,
+        };
         Look { age: Duration::from_secs(age), condition, probe }
     }
 
@@ -119,7 +134,15 @@ mod tests {
     fn a_restart_fails_even_when_it_runs_again() {
         let mut look = look(1, Phase::Running, None, Some(Ok(())));
         look.condition.restarts = 2;
-        assert!(matches!(verdict(&gate(false), &look), Verdict::Failed(_)));
+        let said = |look: &Look| match verdict(&gate(false), look) {
+            Verdict::Failed(said) => said,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(&look), "it crashed and was restarted 2 times");
+        look.condition.last_exit = Some(3);
+        assert_eq!(said(&look), "it exited with code 3 and was restarted 2 times");
+        look.condition.restarts = 1;
+        assert_eq!(said(&look), "it exited with code 3 and was restarted");
     }
 
     #[test]

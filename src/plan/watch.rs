@@ -103,6 +103,7 @@ mod tests {
                 out_of_memory: false,
                 error: String::new(),
                 pid: 1,
+                last_exit: None,
             },
             endpoints: BTreeMap::new(),
         }

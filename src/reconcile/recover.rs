@@ -2,6 +2,8 @@
 //! after a crash, and after a run whose own way back failed. One whose requests had been switched is live, so only
 //! its old instances are left to retire; any other is undone.
 
+use std::collections::BTreeSet;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -55,21 +57,17 @@ impl<E: Engine> Reconciler<E> {
         Ok(())
     }
 
-    /// nginx's text for the release before the run, from the instances that were not the run's own.
+    /// nginx's text for the release before the run, from the instances that served before it.
     async fn nginx_of(&self, act: &Act<'_, E>, plan: &Plan) -> Result<Option<String>, Trouble> {
         let Some(before) = act.before.filter(|before| before.proxy().is_some()) else { return Ok(None) };
         let before = &self.on_this_machine(before);
         let observed = self.engine.observe(&before.stack).await?;
-        let ours: Vec<&str> = observed
-            .instances
-            .iter()
-            .filter(|instance| instance.run == act.run)
-            .map(|instance| instance.id.0.as_str())
-            .collect();
-        debug_assert!(
-            plan.rolls.iter().flat_map(|roll| &roll.old).all(|old| !ours.contains(&old.id.0.as_str()))
-        );
-        let upstreams = upstreams::observed(before, &observed, |id| ours.contains(&id));
+        let ours = observed.instances.iter().filter(|instance| instance.run == act.run);
+        let olds = plan.rolls.iter().flat_map(|roll| &roll.old);
+        let idle = olds.filter(|old| !old.serving).map(|old| &old.id);
+        let others: BTreeSet<&str> =
+            ours.map(|instance| &instance.id).chain(idle).map(|id| id.0.as_str()).collect();
+        let upstreams = upstreams::observed(before, &observed, |id| others.contains(id));
         let text = nginx::render(&before.routes, &upstreams, &before.nginx);
         text.map(Some).map_err(|problem| vec![problem].into())
     }

@@ -220,7 +220,7 @@ impl<E: Engine> Reconciler<E> {
         Ok((revision, subject))
     }
 
-    async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
+    pub(super) async fn subject(&self, revision: &Revision) -> Result<String, Trouble> {
         let (mirror, revision) = (self.mirror.clone(), revision.clone());
         blocking(move || Ok(mirror.subject(&revision)?.message)).await
     }
@@ -291,7 +291,10 @@ impl<E: Engine> Reconciler<E> {
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }
-            (Kind::Deploy, Target::Branch) => Ok(self.look().await? != *revision),
+            (Kind::Deploy, Target::Branch) => {
+                let tip = self.look().await?;
+                Ok(tip != *revision && self.may_overtake(&tip).await?)
+            }
             (Kind::Heal, Target::Branch) => Ok(false),
         }
     }

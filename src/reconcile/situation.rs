@@ -17,6 +17,8 @@ pub struct Situation {
     pub wrong: Option<Wrong>,
     /// The new release that is being watched.
     pub watching: Option<Watch>,
+    /// Why the tip is not run, though nothing is wrong with it.
+    pub held_back: Option<HeldBack>,
     /// What a person changed by hand and is left as it is.
     pub drift: Vec<String>,
     /// Turns that came to their end since the agent started.
@@ -33,6 +35,20 @@ pub enum Doing {
         since: i64,
         run: Option<RunId>,
     },
+}
+
+/// A tip that may not run now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    pub revision: String,
+    pub subject: String,
+    /// One line that follows "is held back: ".
+    pub why: String,
+    pub hint: Option<String>,
+    /// When this was first found.
+    pub since: i64,
+    /// When it is judged again by itself; `None`: when something new is pushed.
+    pub again_at: Option<i64>,
 }
 
 /// What the last turn met, until a turn meets it no more.

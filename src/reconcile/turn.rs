@@ -81,7 +81,7 @@ impl<E: Engine> Reconciler<E> {
             Err(trouble) => (None, Some(trouble)),
         };
         let current = self.record.current().await?;
-        let decision = self.decision(&target, tip.as_ref(), current.as_ref()).await?;
+        let decision = self.decision(&target, tip.as_ref(), current.as_ref(), reason).await?;
         if self.record.paused(now()).await?.is_some() && !by_a_person(&decision, &target) {
             return unreachable.map_or(Ok(()), Err);
         }
@@ -161,6 +161,7 @@ impl<E: Engine> Reconciler<E> {
         target: &Target,
         tip: Option<&Revision>,
         current: Option<&Release>,
+        reason: &Reason,
     ) -> Result<Decision, Trouble> {
         let applied = self.record.applied().await?;
         let restored = match target {
@@ -185,7 +186,16 @@ impl<E: Engine> Reconciler<E> {
             _ => false,
         };
         let known = Known { target, tip, applied: applied.as_ref(), denied, beyond_pin };
-        Ok(decide(&known, restored))
+        let decision = decide(&known, restored);
+        if !matches!(decision, Decision::Deploy | Decision::Unpin) {
+            self.forget_held_back();
+            return Ok(decision);
+        }
+        match self.may_run(tip, reason).await? {
+            true => Ok(decision),
+            // For now it is as good as denied: a pin holds against it, and what runs is kept.
+            false => Ok(decide(&Known { denied: true, ..known }, restored)),
+        }
     }
 
     async fn descends(&self, tip: &Revision, from: &Revision) -> Result<bool, Trouble> {
@@ -208,6 +218,9 @@ impl<E: Engine> Reconciler<E> {
         }
         // The branch may have moved between the look and the fetch: what was fetched counts.
         let revision = if fetched.revision == *tip { tip } else { &fetched.revision };
+        if revision != tip && !self.cleared(revision).await? {
+            return Ok(());
+        }
         self.run_to(Kind::Deploy, &Goal::Revision(revision), &reason.to_string()).await
     }
 
@@ -270,11 +283,8 @@ impl<E: Engine> Reconciler<E> {
 
     async fn take_down(&self) -> Result<(), Trouble> {
         let stack = &self.config.stack.name;
-        let current = self.record.current().await?;
         for instance in self.engine.observe(stack).await?.instances {
-            let known = current.as_ref().and_then(|release| release.desired.services.get(&instance.service));
-            let grace = known.map_or(10, |service| service.template.stop_grace_seconds);
-            self.engine.stop(&instance.id, Duration::from_secs(grace.into())).await?;
+            self.engine.stop(&instance.id).await?;
             self.engine.remove(&instance.id).await?;
         }
         self.engine.remove_networks(stack).await?;

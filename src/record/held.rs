@@ -67,6 +67,7 @@ impl Why {
 
 pub(super) const TARGET: &str = "target";
 const ALLOW_PRUNE: &str = "allow-prune";
+const THROUGH_FREEZE: &str = "through-freeze-until";
 
 impl Record {
     pub async fn target(&self) -> Result<Target, RecordError> {
@@ -149,6 +150,16 @@ impl Record {
             self.set_fact(ALLOW_PRUNE, &false).await?;
         }
         Ok(allowed)
+    }
+
+    /// Until `until` (milliseconds since the Unix epoch) a freeze keeps nothing back, by a person's word.
+    pub async fn allow_through_freeze(&self, until: i64) -> Result<(), RecordError> {
+        self.set_fact(THROUGH_FREEZE, &until).await
+    }
+
+    /// Whether that word counts at `now`.
+    pub async fn through_freeze(&self, now: i64) -> Result<bool, RecordError> {
+        Ok(self.fact::<i64>(THROUGH_FREEZE).await?.is_some_and(|until| now < until))
     }
 
     /// A person wants it tried (again).

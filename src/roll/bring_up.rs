@@ -1,7 +1,6 @@
 //! New instances up and through their gates, wave by wave.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
@@ -90,8 +89,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         for new in &roll.new {
             created.push((new, self.create(roll, service, new).await?));
         }
-        let grace = Duration::from_secs(service.template.stop_grace_seconds.into());
-        let stops = roll.old.iter().filter(|old| old.serving).map(|old| self.engine.stop(&old.id, grace));
+        let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
         try_join_all(stops).await.map_err(&failed)?;
         for (new, id) in created {
             self.engine.start(&id).await.map_err(&failed)?;

@@ -1,7 +1,5 @@
 //! The old instances: nobody new finds them, what they have begun ends, they end, they go.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
@@ -10,22 +8,22 @@ use crate::model::instance::InstanceId;
 use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
 
+use super::drain::Drained;
 use super::{Journal, JournalError, Rolling};
-
-const GRACE_SECONDS: u32 = 10;
 
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
 /// retired now is noted, and found again by the next plan.
 pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), JournalError> {
+    // What stopped first was out of sight before.
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
-        // What stopped first has nothing left to finish.
-        let serving = roll.order == Order::StartFirst;
-        roll.old.iter().map(move |old| (&roll.service, old, serving && old.serving))
+        let seen = roll.order == Order::StartFirst;
+        roll.old.iter().map(move |old| (&roll.service, old, seen))
     });
     let removed = rolling.plan.removals.iter();
-    let removed =
-        removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, old.serving)));
-    let all = rolled.chain(removed).map(|(service, old, serving)| rolling.retire_one(service, old, serving));
+    let removed = removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, true)));
+    let all = rolled
+        .chain(removed)
+        .map(|(service, old, seen)| rolling.retire_one(service, old, seen && old.serving));
     join_all(all).await.into_iter().collect()
 }
 
@@ -37,12 +35,18 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             if let Err(error) = self.engine.dismiss(&old.id).await {
                 self.note(format!("{} may still be found by name: {error}", old.name)).await?;
             }
-            let cut = self.drain(&old.id).await;
-            if cut > 0 {
-                self.note(format!("{}: {cut} connections were still open and are cut", old.name)).await?;
+        }
+        match self.drain(&old.id).await {
+            Drained::Quiet => {}
+            Drained::Open(open) => {
+                self.note(format!("{}: {open} connections were still open and are cut", old.name)).await?;
+            }
+            Drained::Left(open) => {
+                let left = "something newer is to be reached, and retires it";
+                return self.note(format!("{}: {open} connections are still open; {left}", old.name)).await;
             }
         }
-        match self.end(service, &old.id).await {
+        match self.end(&old.id).await {
             Ok(()) => {
                 let (service, name) = (service.to_owned(), old.name.clone());
                 self.journal.write(Entry::Retired { service, name }).await
@@ -51,12 +55,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
     }
 
-    /// Stops and removes, with the grace of the release the instance belongs to.
-    pub(super) async fn end(&self, service: &str, id: &InstanceId) -> Result<(), EngineError> {
-        let known = self.before.and_then(|before| before.services.get(service));
-        let known = known.or_else(|| self.desired.services.get(service));
-        let seconds = known.map_or(GRACE_SECONDS, |service| service.template.stop_grace_seconds);
-        self.engine.stop(id, Duration::from_secs(seconds.into())).await?;
+    /// Stops and removes.
+    pub(super) async fn end(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.engine.stop(id).await?;
         self.engine.remove(id).await
     }
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
+use crate::model::desired::Order;
 use crate::model::instance::Instance;
 use crate::model::run::Entry;
-use crate::plan::diff::OldInstance;
+use crate::plan::diff::{OldInstance, Roll};
 
 use super::{Journal, JournalError, RollError, Rolling, bring_up::aside};
 
@@ -36,13 +37,28 @@ pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
-        match self.end(&instance.service, &instance.id).await {
+        let removed = match self.never_asked(instance) {
+            true => self.engine.remove(&instance.id).await,
+            false => self.end(&instance.id).await,
+        };
+        match removed {
             Ok(()) => {
                 let entry = Entry::Retired { service: instance.service.clone(), name: instance.name.clone() };
                 self.journal.write(entry).await
             }
             Err(error) => self.note(format!("{} could not be removed: {error}", instance.name)).await,
         }
+    }
+
+    /// It waits for requests, and nobody can have sent it one: there is nothing it could be made to finish, and
+    /// nothing to wait for. What works without being asked (a migration, a worker, the one that holds a volume) may
+    /// be in the middle of something.
+    fn never_asked(&self, instance: &Instance) -> bool {
+        let beside = |roll: &Roll| roll.service == instance.service && roll.order == Order::StartFirst;
+        let service = self.desired.services.get(&instance.service);
+        !instance.admitted()
+            && self.plan.rolls.iter().any(beside)
+            && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

@@ -118,7 +118,10 @@ impl SourceError {
                 "if the host did not announce a new key, someone may be in between; if it is another key type of \
                  the same host (`ssh-keyscan HOST | ssh-keygen -lf -`), pin it as well"
             }
-            Self::Certificate { .. } => "install the authority's certificate on this machine",
+            Self::Certificate { .. } => {
+                "if an authority of your own signed it, name that authority's certificate with `ca_file` under \
+                 [source]; else look whether it is expired or for another name"
+            }
             Self::NoSuchRepository { .. } => {
                 "check the URL; private repositories look absent to a wrong token"
             }

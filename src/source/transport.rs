@@ -102,7 +102,13 @@ fn translate(remote: &Remote, error: git2::Error) -> SourceError {
             SourceError::Unreachable { url, source: error }
         }
         (ErrorClass::Ssh, _) => ssh(remote, error, &message),
-        _ if says("failed to resolve path") => SourceError::NoSuchRepository { url },
+        // A local path is taken for one only while it exists.
+        _ if says("failed to resolve path")
+            || says("unsupported url protocol")
+            || says("could not find repository") =>
+        {
+            SourceError::NoSuchRepository { url }
+        }
         (_, ErrorCode::NotFound) => SourceError::NoSuchRepository { url },
         _ => SourceError::Broken { url, source: error },
     }

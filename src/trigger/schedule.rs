@@ -2,8 +2,6 @@
 //!
 //! Times are UTC: in local time a line may fire twice or not at all on the days the clocks change.
 
-mod line;
-
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,8 +9,10 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::{Reason, Wakes};
+use crate::model::cron;
 use crate::report;
-pub use line::LineError as ScheduleError;
+
+pub use crate::model::cron::LineError as ScheduleError;
 
 /// How long to sleep at most before looking at the clock again: it may be set, and machines are suspended.
 const LOOK: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// A cron line and its jitter.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    lines: Vec<cron::Schedule>,
+    lines: Vec<::cron::Schedule>,
     jitter: TimeDelta,
 }
 
@@ -31,7 +31,7 @@ impl Schedule {
     /// Every time is late by the same amount, less than `window` and drawn from `name`: many agents with one
     /// schedule do not knock on the remote in the same second, and each keeps its own rhythm.
     pub fn parse(text: &str, name: &str, window: Duration) -> Result<Self, ScheduleError> {
-        Ok(Self { lines: line::parse(text)?, jitter: jitter(name, window) })
+        Ok(Self { lines: cron::parse(text)?, jitter: jitter(name, window) })
     }
 
     /// The first time later than `moment`; `None` after the year 2100.

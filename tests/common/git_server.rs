@@ -9,6 +9,7 @@
 )]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -160,6 +161,106 @@ async fn backend(root: &Path, request: Request) -> Response {
     builder.body(Body::from(output.stdout[split + 4..].to_vec())).expect("response")
 }
 
+/// TLS in front of an [`HttpServer`], with a certificate for 127.0.0.1 that an authority of its own has signed.
+pub(crate) struct TlsFront {
+    pub(crate) port: u16,
+    /// The authority's certificate, PEM.
+    pub(crate) authority: PathBuf,
+    child: Child,
+}
+
+/// Bytes from one side to the other, nothing else.
+const TLS_FRONT: &str = r#"
+import socket, ssl, sys, threading
+folder, behind = sys.argv[1], int(sys.argv[2])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(f"{folder}/server.pem", f"{folder}/server.key")
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+
+def pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        sink.close()
+
+def serve(plain):
+    try:
+        client = context.wrap_socket(plain, server_side=True)
+        server = socket.create_connection(("127.0.0.1", behind))
+    except OSError:
+        return plain.close()
+    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+    pump(server, client)
+
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+impl TlsFront {
+    /// `folder` is made and holds keys and certificates.
+    pub(crate) fn start(folder: &Path, behind: &HttpServer) -> Self {
+        fs::create_dir_all(folder).expect("folder");
+        let authority = new_authority(folder, "authority");
+        let openssl = |arguments: &[&str]| run("openssl", folder, arguments);
+        openssl(&[
+            "req",
+            "-newkey",
+            "ec:p256.pem",
+            "-nodes",
+            "-subj",
+            "/CN=git",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+        ]);
+        fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("names");
+        let signed =
+            ["-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-extfile", "names"];
+        openssl(&[&["x509", "-req", "-in", "server.csr", "-out", "server.pem"], &signed[..]].concat());
+        let mut child = Command::new("python3")
+            .args(["-c", TLS_FRONT])
+            .arg(folder)
+            .arg(behind.address.port().to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a port");
+        Self { port: line.trim().parse().expect("a port"), authority, child }
+    }
+
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("https://127.0.0.1:{}/{name}.git", self.port)
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The certificate of an authority that has signed nothing yet.
+pub(crate) fn new_authority(folder: &Path, name: &str) -> PathBuf {
+    let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+    run("openssl", folder, &["ecparam", "-name", "prime256v1", "-out", "p256.pem"]);
+    let subject = format!("/CN={name}");
+    let made = ["-nodes", "-subj", &subject, "-keyout", &key, "-out", &certificate];
+    run("openssl", folder, &[&["req", "-x509", "-newkey", "ec:p256.pem", "-days", "2"], &made[..]].concat());
+    folder.join(certificate)
+}
+
+fn run(program: &str, folder: &Path, arguments: &[&str]) {
+    let done = Command::new(program).current_dir(folder).args(arguments).output().expect(program);
+    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// `sshd` for the user who runs the tests, with keys of its own.
 pub(crate) struct SshServer {
     pub(crate) port: u16,
@@ -170,14 +271,18 @@ pub(crate) struct SshServer {
 impl SshServer {
     /// `folder` holds its keys and is made when absent; a second start in it finds the same ones.
     pub(crate) fn start(folder: &Path) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
+        Self::start_on(folder, free.expect("port").port())
+    }
+
+    /// On a port of choice: for a host that comes back with another key.
+    pub(crate) fn start_on(folder: &Path, port: u16) -> Self {
         fs::create_dir_all(folder).expect("folder");
         // sshd run by root insists on its empty folder, which only an init script makes.
         let _ = fs::create_dir_all("/run/sshd");
         if !folder.join("host").exists() {
             new_key(&folder.join("host"));
         }
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("port").port();
         let at = folder.display();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\n\

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent::model::run::Outcome;
+use agent::model::run::{Entry, Outcome};
 
 use crate::git_repo::git;
 use crate::stack::WEB;
@@ -39,6 +39,32 @@ fn of_thirty_pushes_in_a_row_the_last_is_live_after_two_runs() {
         let superseded = matches!(&older.outcome, Some(Outcome::Superseded { by }) if commits.contains(by));
         assert!(superseded || older.outcome == Some(Outcome::Succeeded), "{older:#?}");
     }
+}
+
+#[test]
+fn a_newer_push_does_not_wait_for_what_an_old_instance_still_does() {
+    let mut world = World::empty();
+    world.settings += "[roll]\ndrain = \"10m\"\n";
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let held = world.connect_to("web");
+    let (oldest, client) = (world.container("web"), world.client());
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.eventually("the second version", || (world.applied()? == second).then_some(()));
+    let third = world.push_version("web", 3);
+    world.deliver(&third);
+    world.eventually("the third version", || (world.applied()? == third).then_some(()));
+    let run = world.live_run(&second);
+    let left = |entry: &Entry| matches!(entry, Entry::Note { text } if text.contains("still open"));
+    assert!(world.log(&run).iter().any(left), "{:#?}", world.log(&run));
+    assert!(world.running()["web"].contains(&oldest), "what it does is not cut");
+    drop(held);
+    world.live(&third);
+    assert_ne!(world.container("web"), oldest);
+    client.all_good(&["web 1", "web 2", "web 3", "api 1"]);
 }
 
 #[test]

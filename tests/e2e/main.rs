@@ -31,6 +31,8 @@ mod crash;
 mod doctor;
 mod drift;
 mod engine_restart;
+mod gates;
+mod github;
 mod in_place;
 mod inputs;
 mod orders;

@@ -6,7 +6,7 @@ use crate::docker::{docker, try_docker};
 use crate::stack::{COMPOSE, WEB};
 use crate::world::World;
 
-const LOOK: Order = Order::Deploy { allow_prune: false };
+const LOOK: Order = Order::Deploy { allow_prune: false, despite_freeze: false };
 
 #[test]
 fn down_removes_containers_and_networks_and_keeps_volumes() {
@@ -40,6 +40,8 @@ fn what_failed_is_tried_again_on_a_persons_word_only() {
     world.look();
     let tries = |world: &World| world.runs().into_iter().filter(|run| run.revision == revision).count();
     assert_eq!(tries(&world), 1);
+    let plan = world.agent(&["plan"]);
+    assert!(plan.contains("this revision failed and is not tried again until agent retry: "), "{plan}");
     world.ordered(&Order::Retry);
     assert_eq!(tries(&world), 2);
     world.live(&revision);
@@ -55,7 +57,7 @@ fn losing_most_services_needs_a_persons_word() {
     let failure = world.failed(&revision);
     assert!(failure.message.contains("lost 2 of its 3 services"), "{failure:#?}");
     assert_eq!(world.says(WEB), "web 1");
-    world.ordered(&Order::Deploy { allow_prune: true });
+    world.ordered(&Order::Deploy { allow_prune: true, despite_freeze: false });
     world.live(&revision);
     assert_eq!(world.running().into_keys().collect::<Vec<_>>(), ["nginx"]);
 }

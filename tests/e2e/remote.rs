@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use agent::model::class::Class;
 
+use crate::git_server::{SshServer, TlsFront, new_authority, new_key};
 use crate::stack::WEB;
 use crate::world::World;
 
@@ -118,4 +120,90 @@ fn a_rewritten_branch_is_refused_where_history_may_only_grow() {
     world.deliver(&second);
     world.live(&second);
     assert_eq!(world.says(WEB), "web 3");
+}
+
+/// A world whose agent signs in with a deploy key, live; and the key.
+fn over_ssh() -> (World, SshServer, PathBuf) {
+    let mut world = World::empty();
+    let server = SshServer::start(&world.path().join("ssh"));
+    let key = world.path().join("deploy_key");
+    new_key(&key);
+    server.authorize(&key);
+    world.url = server.url(&world.repo.bare);
+    let (file, host) = (key.display(), server.fingerprint());
+    world.settings += &world.source(&format!("ssh_key_file = \"{file}\"\nssh_host_keys = [\"{host}\"]"));
+    world.push_beside_the_server();
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    (world, server, key)
+}
+
+#[test]
+fn a_wrong_deploy_key_is_told_and_the_right_one_counts_at_once() {
+    let (world, _server, key) = over_ssh();
+    let right = fs::read(&key).unwrap();
+    let other = world.path().join("other_key");
+    new_key(&other);
+    fs::copy(&other, &key).unwrap();
+    told(&world, "refused the deploy key");
+    fs::write(&key, right).unwrap();
+    is_mended(&world);
+}
+
+#[test]
+fn a_changed_host_key_is_told_and_the_pinned_one_counts_again() {
+    let (world, server, _) = over_ssh();
+    let (port, folder, pinned) = (server.port, world.path().join("ssh"), server.fingerprint());
+    drop(server);
+    for half in ["host", "host.pub"] {
+        fs::rename(folder.join(half), folder.join(format!("{half}.kept"))).unwrap();
+    }
+    let changed = SshServer::start_on(&folder, port);
+    told(&world, &format!("host key {}; pinned: {pinned}", changed.fingerprint()));
+    drop(changed);
+    for half in ["host", "host.pub"] {
+        fs::rename(folder.join(format!("{half}.kept")), folder.join(half)).unwrap();
+    }
+    let _server = SshServer::start_on(&folder, port);
+    is_mended(&world);
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_when_it_is_named() {
+    let mut world = World::empty();
+    let tls = world.path().join("tls");
+    let server = TlsFront::start(&tls, world.git.as_ref().unwrap());
+    world.url = server.url("shop");
+    let plain = world.settings.clone();
+    let with = |world: &World, file: &Path| world.source(&format!("ca_file = \"{}\"", file.display()));
+    world.settings = plain.clone() + &with(&world, &server.authority);
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+
+    let other = new_authority(&tls, "other");
+    for settings in [world.source(""), with(&world, &other)] {
+        world.kill();
+        world.settings = plain.clone() + &settings;
+        world.start();
+        told(&world, "is not trusted");
+        let hint = world.wrong("is not trusted").hint.unwrap();
+        assert!(hint.contains("`ca_file` under [source]"), "{hint}");
+    }
+
+    fs::write(&other, "no certificate").unwrap();
+    for file in [&other, &tls.join("absent.pem")] {
+        world.settings = plain.clone() + &with(&world, file);
+        world.write_config();
+        let (success, said) = world.try_agent(&["check"]);
+        let expected = format!("`ca_file` under [source], {}, cannot be used", file.display());
+        assert!(!success && said.contains(&expected), "{said}");
+    }
+    world.kill();
+    world.settings = plain + &with(&world, &server.authority);
+    world.start();
+    is_mended(&world);
 }

@@ -87,7 +87,10 @@ fn resuming_brings_back_what_was_rolled_back_without_a_build() {
     let (world, second) = world();
     world.ordered(&BACK);
     assert_eq!(world.says(WEB), "web 1");
+    let plan = world.agent(&["plan"]);
+    assert!(plan.contains("this revision was rolled back and stays out until agent resume"), "{plan}");
     world.ordered(&Order::Resume);
+    assert!(!world.agent(&["plan"]).contains("stays out"));
     let run = world.live(&second);
     assert_eq!((run.kind, world.built(&run).len()), (Kind::Deploy, 0));
     assert_eq!(world.says(WEB), "web 2");

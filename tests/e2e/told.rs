@@ -35,12 +35,18 @@ impl World {
 
     /// What the program prints for a person; it must succeed.
     pub(crate) fn agent(&self, arguments: &[&str]) -> String {
+        let (success, said) = self.try_agent(arguments);
+        assert!(success, "{said}");
+        said
+    }
+
+    /// Whether it succeeded, and all that it printed.
+    pub(crate) fn try_agent(&self, arguments: &[&str]) -> (bool, String) {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
         program.args(arguments).arg("--config").arg(self.path().join("agent.toml")).env("NO_COLOR", "1");
         let done = program.output().expect("the agent");
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-        said
+        let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        (done.status.success(), said)
     }
 
     pub(crate) fn order(&self, order: &Order) -> Answer {
@@ -62,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) {
-        self.ordered(&Order::Deploy { allow_prune: false });
+        self.ordered(&Order::Deploy { allow_prune: false, despite_freeze: false });
     }
 
     /// Newest first.
@@ -97,11 +103,17 @@ impl World {
         })
     }
 
-    /// The run that made a revision live.
-    pub(crate) fn live(&self, revision: &str) -> Run {
+    /// The run that made a revision live, which others may have followed.
+    pub(crate) fn live_run(&self, revision: &str) -> Run {
         let run = self.ended(revision);
         let good = matches!(run.outcome, Some(Outcome::Succeeded | Outcome::Unchanged));
         assert!(good, "{run:#?}");
+        run
+    }
+
+    /// The run that made a revision live; it still is.
+    pub(crate) fn live(&self, revision: &str) -> Run {
+        let run = self.live_run(revision);
         assert_eq!(self.applied().as_deref(), Some(revision));
         run
     }

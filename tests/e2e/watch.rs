@@ -118,13 +118,13 @@ const EXITS: &str = "FROM agenttest-base:1\nCOPY . /www/web/\n\
 fn a_release_that_crashes_is_taken_back() {
     let world = world(&[], COMPOSE);
     push_both(&world, "Dockerfile", EXITS);
-    let failure = back_and_denied(&world, "it crashed and was restarted");
+    let failure = back_and_denied(&world, "it exited with code 7 and was restarted");
     assert!(failure.log.contains("gave up"), "{failure:#?}");
     // A person may insist.
     let runs = world.runs().len();
     world.order(&Order::Retry);
     world.eventually("the second attempt", || (world.runs().len() > runs + 1).then_some(()));
-    back_and_denied(&world, "it crashed and was restarted");
+    back_and_denied(&world, "it exited with code 7 and was restarted");
 }
 
 #[test]

@@ -25,6 +25,8 @@ const SECRET: &str = "the webhook's secret";
 /// Only a fact that does not show itself takes so long.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+const ROLL: &str = "[roll]\nhealth_timeout = \"10s\"\nsettle = \"300ms\"\ndrain = \"3s\"";
+
 pub(crate) struct World {
     pub(crate) name: String,
     pub(crate) repo: Repo,
@@ -37,7 +39,7 @@ pub(crate) struct World {
     /// More keys of `[roll]`.
     pub(crate) roll: String,
     /// Where the agent fetches from.
-    url: String,
+    pub(crate) url: String,
     /// Where its webhooks are told: on a port of the agent's own, or through nginx.
     hooks: u16,
     runtime: Runtime,
@@ -120,13 +122,13 @@ impl World {
              [stack]\nname = \"{}\"\ncompose = [\"compose.yaml\"]\nenv_file = \"{at}/env\"\n\
              [webhook]\n{}\n\
              [webhook.github]\nsecret_files = [\"{at}/secret\"]\nrepository = \"acme/shop\"\n\
-             [roll]\nhealth_timeout = \"10s\"\nsettle = \"300ms\"\ndrain = \"3s\"\n{}\n{}\n{}",
+             {}\n{}\n{}",
             self.name,
             match self.hooks == self.port {
                 true => "listen = \"\"\npublish = \"/webhooks/\"".to_owned(),
                 false => format!("listen = \"127.0.0.1:{}\"", self.hooks),
             },
-            self.roll,
+            if self.settings.contains("[roll]") { String::new() } else { format!("{ROLL}\n{}", self.roll) },
             if self.settings.contains("[source]") { String::new() } else { self.source("") },
             self.settings,
         );

@@ -1,7 +1,5 @@
 //! What is not the agent's is not touched.
 
-use std::time::Duration;
-
 use agent::engine::{Engine, EngineError};
 use agent::model::instance::{InstanceId, VolumeSpec};
 
@@ -25,11 +23,7 @@ pub(crate) async fn what_is_not_the_stacks_is_never_listed(engine: &impl Engine,
 
 pub(crate) async fn what_is_not_the_agents_is_never_stopped_or_removed(engine: &impl Engine, yard: &Yard) {
     let theirs = somebody(yard, "plain", &format!("com.docker.compose.project={}", yard.stack));
-    let refusals = [
-        engine.stop(&theirs, Duration::from_secs(1)).await,
-        engine.remove(&theirs).await,
-        engine.dismiss(&theirs).await,
-    ];
+    let refusals = [engine.stop(&theirs).await, engine.remove(&theirs).await, engine.dismiss(&theirs).await];
     for refused in refusals {
         let refused = refused.unwrap_err();
         assert!(

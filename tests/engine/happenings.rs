@@ -31,7 +31,7 @@ pub(crate) async fn what_happens_to_the_stack_is_told(engine: &impl Engine, yard
     let id = yard.started(engine, &yard.template("web", IDLE), &yard.identity(1)).await;
     yard.docker(&["run", "--rm", "--name", &yard.foreign("other"), BASE, "true"]);
     engine.exec(&id, &["true"]).await.unwrap();
-    engine.stop(&id, Duration::from_secs(5)).await.unwrap();
+    engine.stop(&id).await.unwrap();
     engine.remove(&id).await.unwrap();
     let mut whats = Vec::new();
     while whats.last().is_none_or(|what| what != "destroy") {

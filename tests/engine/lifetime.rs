@@ -1,7 +1,5 @@
 //! An instance from its creation to its removal.
 
-use std::time::Duration;
-
 use agent::engine::{Engine, EngineError, LogStart};
 use agent::model::instance::{
     Health, HealthSpec, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
@@ -9,8 +7,6 @@ use agent::model::instance::{
 use futures_util::TryStreamExt;
 
 use crate::yard::{IDLE, Yard};
-
-const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn an_instance_is_created_runs_and_ends(engine: &impl Engine, yard: &Yard) {
     let template = yard.template("web", "echo up; until [ -e /end ]; do sleep 0.02; done; exit 7");
@@ -57,24 +53,25 @@ pub(crate) async fn its_stop_signal_lets_it_end_in_peace(engine: &impl Engine, y
     let template = Template { stop_signal: Some("SIGUSR1".to_owned()), ..yard.template("web", script) };
     let id = yard.started(engine, &template, &yard.identity(1)).await;
     engine.follow(&id, LogStart::Last(1)).try_next().await.unwrap();
-    engine.stop(&id, GRACE).await.unwrap();
+    engine.stop(&id).await.unwrap();
     assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(3));
     assert_eq!(engine.logs(&id, 10).await.unwrap(), "up\nbye\n");
 }
 
 pub(crate) async fn one_that_ignores_its_signal_is_killed_after_the_grace(engine: &impl Engine, yard: &Yard) {
-    let id = yard.started(engine, &yard.template("web", "trap '' TERM; sleep 3600"), &yard.identity(1)).await;
-    engine.stop(&id, Duration::from_millis(300)).await.unwrap();
+    let template = Template { stop_grace_seconds: 1, ..yard.template("web", "trap '' TERM; sleep 3600") };
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    engine.stop(&id).await.unwrap();
     assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(137));
 }
 
 pub(crate) async fn what_is_gone_is_stopped_and_removed_already(engine: &impl Engine, yard: &Yard) {
     let id = yard.started(engine, &yard.template("web", IDLE), &yard.identity(1)).await;
-    engine.stop(&id, GRACE).await.unwrap();
-    engine.stop(&id, GRACE).await.unwrap();
+    engine.stop(&id).await.unwrap();
+    engine.stop(&id).await.unwrap();
     engine.remove(&id).await.unwrap();
     engine.remove(&id).await.unwrap();
-    engine.stop(&id, GRACE).await.unwrap();
+    engine.stop(&id).await.unwrap();
     engine.remove(&InstanceId("0".repeat(64))).await.unwrap();
     assert!(engine.condition(&id).await.unwrap_err().to_string().contains("it is gone"));
     assert!(engine.start(&id).await.is_err());
@@ -106,7 +103,7 @@ pub(crate) async fn signals_arrive(engine: &impl Engine, yard: &Yard) {
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "up\n");
     engine.signal(&id, "HUP").await.unwrap();
     assert_eq!(lines.try_next().await.unwrap().unwrap(), "hup\n");
-    engine.stop(&id, GRACE).await.unwrap();
+    engine.stop(&id).await.unwrap();
     let refused = engine.signal(&id, "HUP").await.unwrap_err();
     assert!(matches!(refused, EngineError::Refused { .. }), "{refused:?}");
 }

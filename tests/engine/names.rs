@@ -47,7 +47,7 @@ pub(crate) async fn only_admitted_instances_are_found_by_name(engine: &impl Engi
     assert!(yard.seen(engine, &new).await.admitted());
 
     // And so it stays when the engine starts them again.
-    engine.stop(&old, Duration::from_secs(5)).await.unwrap();
+    engine.stop(&old).await.unwrap();
     engine.start(&old).await.unwrap();
     assert_eq!(found(engine, &caller, "web").await, [new_address]);
     engine.dismiss(&new).await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use agent::engine::{Engine, EngineError};
 use agent::model::instance::{NetworkFacts, NetworkSpec};
@@ -119,7 +118,7 @@ pub(crate) async fn addresses_stay_over_stop_and_start(engine: &impl Engine, yar
     let network = yard.network().name;
     let held = async || yard.seen(engine, &id).await.endpoints[&network].address;
     assert_eq!(held().await, Some(address));
-    engine.stop(&id, Duration::from_secs(5)).await.unwrap();
+    engine.stop(&id).await.unwrap();
     assert_eq!(held().await, Some(address), "a stopped instance holds its address");
     engine.start(&id).await.unwrap();
     assert_eq!(held().await, Some(address));
@@ -134,7 +133,7 @@ pub(crate) async fn a_stranger_never_gets_an_address_of_ours(engine: &impl Engin
     let made = facts(engine, yard, &spec).await;
     let ours = give(&made, &[]);
     let id = yard.started(engine, &yard.networked("web", IDLE), &yard.addressed(1, ours)).await;
-    engine.stop(&id, Duration::from_secs(5)).await.unwrap();
+    engine.stop(&id).await.unwrap();
 
     // The range holds eight addresses, of which the engine gives seven: then it refuses, rather than give ours.
     let mut given = Vec::new();

@@ -175,7 +175,7 @@ async fn an_app_that_is_gone_costs_its_own_path_only() {
     assert!((502..=504).contains(&says("/b/").await));
 
     // nginx itself starts without it.
-    site.engine.stop(&site.nginx_id(), std::time::Duration::from_secs(1)).await.unwrap();
+    site.engine.stop(&site.nginx_id()).await.unwrap();
     site.engine.start(&site.nginx_id()).await.unwrap();
     site.until_up().await;
     assert_eq!(says("/a/").await, 200);

@@ -27,7 +27,6 @@ async fn a_switch_under_load_loses_nothing() {
         let switched = site.nginx().switch(&text, &routes).await.unwrap();
         assert_eq!(switched, Switched { reloaded: false, edited: None });
         // From here on no request may reach the old one.
-        site.engine.stop(&old.id, Duration::from_secs(0)).await.unwrap();
         site.engine.remove(&old.id).await.unwrap();
         load.goes_on_for(50).await;
         let answer = get(site.address(), 80, "x", "/web/").await.unwrap();

@@ -117,10 +117,15 @@ fn a_repository_that_is_not_there_is_named() {
     for (url, auth) in [
         (server.url("absent"), Auth::None),
         ("file:///nowhere/absent.git".to_owned(), Auth::None),
+        ("/nowhere/absent.git".to_owned(), Auth::None),
+        (format!("file://{}", world.path().display()), Auth::None),
+        (format!("{}", world.path().join("key").display()), Auth::None),
         (ssh.url("/nowhere/absent.git".as_ref()), deploy),
     ] {
         let error = world.mirror_of(&url, auth).tip().unwrap_err();
         assert!(matches!(&error, SourceError::NoSuchRepository { .. }), "{url}: {}", chain(&error));
+        assert_eq!(error.class(), Class::Stalled, "{url}");
+        assert!(error.hint().is_some(), "{url}");
     }
 }
 

@@ -2,7 +2,8 @@
 //! misbehave.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use agent::http::{Limits, Rate, Secret, serve};
 use agent::model::forge::Forge;
@@ -23,6 +24,21 @@ pub(crate) struct Site {
     folder: TempDir,
     stop: CancellationToken,
     server: JoinHandle<()>,
+    slowest: Slowest,
+}
+
+/// How long the slowest answer of a test took, in microseconds. Told at its end, never judged: the server's own limits
+/// are what must hold on a machine that does other things too.
+#[derive(Default)]
+struct Slowest(AtomicU64);
+
+impl Drop for Slowest {
+    fn drop(&mut self) {
+        let micros = self.0.load(Ordering::Relaxed);
+        if micros > 0 {
+            eprintln!("slowest answer: {:.1} ms", micros as f64 / 1000.0);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,7 +76,7 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, limits, stop.clone()));
-        Self { address, wakes, store, folder, stop, server }
+        Self { address, wakes, store, folder, stop, server, slowest: Slowest::default() }
     }
 
     /// Lets the database grow to this many pages and no further, as a full disk would.
@@ -87,6 +103,7 @@ impl Site {
 
     /// Sends these bytes and reads the answer until the connection closes.
     pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let start = Instant::now();
         let (mut read, mut write) = TcpStream::connect(self.address).await.unwrap().into_split();
         let mut answer = Vec::new();
         let sending = async {
@@ -98,6 +115,7 @@ impl Site {
         if answer.is_empty() {
             received.unwrap();
         }
+        self.slowest.0.fetch_max(start.elapsed().as_micros() as u64, Ordering::Relaxed);
         let answer = String::from_utf8(answer).unwrap();
         let (head, text) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());

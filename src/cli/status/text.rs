@@ -1,12 +1,13 @@
 //! The status for a person with a phone at three in the morning: the first two lines say it all. Pure.
 
-use comfy_table::{Cell, Color};
+use comfy_table::{Cell, Color, ColumnConstraint};
 use owo_colors::OwoColorize;
 
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
 use crate::cli::width::{cut, rendered, short, table};
 use crate::overview::{Daemon, Level, Live, Report, ServiceState, Wrong};
+use crate::reconcile::HeldBack;
 use crate::record::Target;
 
 /// The last lines of a log that are shown; `agent show` has them all.
@@ -14,11 +15,13 @@ const LOG_LINES: usize = 8;
 
 pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> String {
     let mut lines = vec![first(report, clock, columns)];
+    // What a person decided stands before what failed earlier and may have been the reason for it.
+    lines.extend(held(report, clock));
     if let Some(wrong) = &report.wrong {
         lines.extend(trouble(wrong, clock, columns));
     }
     lines.extend(by_itself(report, clock));
-    lines.extend(held(report, clock));
+    lines.extend(report.held_back.iter().flat_map(|held| held_back(held, clock, columns)));
     lines.extend(waiting(report, clock));
     lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
     if !report.services.is_empty() {
@@ -120,6 +123,26 @@ fn held(report: &Report, clock: &Clock) -> Vec<String> {
     }
 }
 
+/// A tip that may not run now: why, and what brings the next answer.
+fn held_back(held: &HeldBack, clock: &Clock, columns: usize) -> Vec<String> {
+    let revision = short(&held.revision);
+    let subject = cut(&held.subject, columns.saturating_sub(revision.len() + 19).max(8));
+    let next = match held.again_at {
+        Some(at) => format!("looked at again {}", clock.ago(at.max(clock.now))),
+        None => "until something new is pushed".to_owned(),
+    };
+    let mut lines = vec![
+        format!("{} {revision} \"{subject}\" is held back:", "~".yellow().bold()),
+        format!("  {}", held.why),
+        format!(
+            "  {}",
+            format!("since {} ({}); {next}", clock.at(held.since), clock.ago(held.since)).dimmed()
+        ),
+    ];
+    lines.extend(held.hint.iter().map(|hint| format!("  {} {hint}", "hint:".bold())));
+    lines
+}
+
 fn waiting(report: &Report, clock: &Clock) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(run) = &report.doing {
@@ -160,6 +183,10 @@ fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String 
             Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.roughly(since))),
             Cell::new(service.routes.join("\n")),
         ]);
+    }
+    // Names are copied into other commands, so they stay whole; routes may wrap.
+    for column in table.column_iter_mut().take(3) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     rendered(table)
 }

@@ -29,6 +29,28 @@ impl Docker {
     }
 }
 
+impl Docker {
+    /// The exit code of an instance's last end, of which its state says nothing once it runs again. The engine keeps
+    /// a few hundred events; `None` when that one is no longer among them.
+    pub(super) async fn last_exit(
+        &self,
+        id: &InstanceId,
+        since: Option<chrono::DateTime<chrono::Utc>>,
+    ) -> Option<i64> {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("container", vec![id.0.clone()]),
+            ("event", vec!["die".to_owned()]),
+        ]);
+        let (since, until) =
+            (since?.timestamp().to_string(), (chrono::Utc::now().timestamp() + 1).to_string());
+        let past = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
+        let events: Vec<_> =
+            self.client.events(Some(past)).filter_map(|event| async { event.ok() }).collect().await;
+        events.last()?.actor.as_ref()?.attributes.as_ref()?.get("exitCode")?.parse().ok()
+    }
+}
+
 fn happening(event: EventMessage) -> Option<Happening> {
     let actor = event.actor?;
     let service = actor.attributes.and_then(|mut labels| labels.remove(labels::SERVICE));

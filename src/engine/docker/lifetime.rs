@@ -6,13 +6,16 @@ use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     InspectContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptions,
 };
 
 use super::fault::found;
 use super::{Docker, labels};
 use crate::engine::EngineError;
 use crate::model::instance::InstanceId;
+
+/// The engine's own, for a container that says none.
+const GRACE_SECONDS: i64 = 10;
 
 impl Docker {
     /// One that is frozen is thawed: the agent may have died while it changed its names.
@@ -27,14 +30,12 @@ impl Docker {
         self.client.unpause_container(&id.0).await.map_err(|error| self.fault(act(), error))
     }
 
-    pub(super) async fn stop_instance(&self, id: &InstanceId, grace: Duration) -> Result<(), EngineError> {
-        if self.own(id, "stop").await?.is_none() {
-            return Ok(());
-        }
-        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        // The answer comes after the grace.
-        let stopped = found(self.patient(grace).stop_container(&id.0, Some(options)).await);
+    pub(super) async fn stop_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+        let Some(container) = self.own(id, "stop").await? else { return Ok(()) };
+        let seconds = container.config.and_then(|config| config.stop_timeout).unwrap_or(GRACE_SECONDS);
+        // The answer comes after the grace, which the engine takes from the container itself.
+        let client = self.patient(Duration::from_secs(seconds.unsigned_abs()));
+        let stopped = found(client.stop_container(&id.0, None::<StopContainerOptions>).await);
         stopped.map(drop).map_err(|error| self.fault(format!("stop {}", id.short()), error))
     }
 

@@ -46,7 +46,11 @@ impl Docker {
 
     pub(super) async fn look_at(&self, id: &InstanceId) -> Result<Condition, EngineError> {
         let container = self.inspect_own(id, "look at").await?;
-        Ok(condition(&container))
+        let condition = condition(&container);
+        if condition.restarts == 0 || condition.last_exit.is_some() {
+            return Ok(condition);
+        }
+        Ok(Condition { last_exit: self.last_exit(id, container.created).await, ..condition })
     }
 }
 
@@ -97,6 +101,8 @@ fn condition(container: &ContainerInspectResponse) -> Condition {
         }),
         restarts: container.restart_count.unwrap_or_default(),
         out_of_memory: state.oom_killed.unwrap_or_default(),
+        // Forgotten as soon as it runs again.
+        last_exit: state.restarting.filter(|restarting| *restarting).and(state.exit_code),
         error: state.error.unwrap_or_default(),
         pid: state.pid.unwrap_or_default(),
     }

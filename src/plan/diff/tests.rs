@@ -66,6 +66,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
             health: None,
             restarts: 0,
             out_of_memory: false,
+            last_exit: None,
             error: String::new(),
             pid: 1,
         },
@@ -145,6 +146,21 @@ fn an_instance_that_never_passed_its_gate_is_replaced() {
     let plan = planned(&desired, Some(&desired), &world(vec![left]), Purpose::Release);
     assert_eq!(plan.rolls[0].old.len(), 1);
     assert_eq!(plan.rolls[0].new.len(), 1);
+}
+
+#[test]
+fn what_an_earlier_run_left_to_finish_is_retired_and_never_serves_again() {
+    let before = desired(vec![service("web", "f2", 1)]);
+    let mut left = instance(&service("web", "f1", 1), 1, Some(Ipv4Addr::new(10, 0, 0, 2)));
+    left.endpoints.values_mut().for_each(|endpoint| endpoint.aliases.clear());
+    let observed = world(vec![left, instance(&before.services["web"], 2, Some(Ipv4Addr::new(10, 0, 0, 3)))]);
+    let serving = |plan: &Plan| plan.rolls[0].old.iter().map(|old| old.serving).collect::<Vec<_>>();
+
+    let same = planned(&before, Some(&before), &observed, Purpose::Release);
+    assert_eq!((same.rolls[0].new.len(), serving(&same)), (0, vec![false]));
+    let back = desired(vec![service("web", "f1", 1)]);
+    let back = planned(&back, Some(&before), &observed, Purpose::Release);
+    assert_eq!((back.rolls[0].new.len(), serving(&back)), (1, vec![false, true]));
 }
 
 #[test]
@@ -298,4 +314,19 @@ fn new_content_for_running_instances_is_a_refresh_and_no_roll() {
         (1, 0),
         "a folder of its own, filled before it starts"
     );
+}
+
+#[test]
+fn one_instance_is_not_called_instances() {
+    for (runs, wanted, reason) in [
+        (1, 2, "1 instance too few"),
+        (1, 3, "2 instances too few"),
+        (2, 1, "1 instance too many"),
+        (3, 1, "2 instances too many"),
+    ] {
+        let desired = desired(vec![service("web", "f1", wanted)]);
+        let observed = world((1..=runs).map(|n| instance(&desired.services["web"], n, None)).collect());
+        let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
+        assert_eq!(plan.rolls[0].reason, reason);
+    }
 }

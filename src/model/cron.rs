@@ -8,25 +8,35 @@ use std::str::FromStr;
 
 use chrono::DateTime;
 
+/// Why a line is no schedule.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    #[error(
-        "the schedule `{text}` has {count} fields, not five: minute hour day-of-month month day-of-week \
-         (for example `*/5 * * * *`)"
-    )]
+    #[error("`{text}` has {count} fields, not five")]
     Fields { text: String, count: usize },
-    #[error(
-        "`{item}` is no day of the week in the schedule `{text}`: write 0-7 or SUN-SAT, as in `MON-FRI` or `1,3,5`"
-    )]
+    #[error("`{item}` in `{text}` is no day of the week")]
     Day { text: String, item: String },
-    #[error("cannot read the schedule `{text}`")]
+    #[error("`{text}` is not a schedule")]
     Syntax { text: String, source: cron::error::Error },
-    #[error("the schedule `{text}` can never fire: no month has such a day")]
+    #[error("`{text}` never comes")]
     Never { text: String },
 }
 
-/// The line as one or two schedules; it fires when any of them does.
-pub(super) fn parse(text: &str) -> Result<Vec<cron::Schedule>, LineError> {
+impl LineError {
+    /// How to write it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Fields { .. } => {
+                "minute, hour, day, month, weekday: every five minutes is \"*/5 * * * *\"; \"off\" turns polling off"
+            }
+            Self::Day { .. } => "write SUN to SAT or 0 to 7, as in MON-FRI or 1,3,5",
+            Self::Syntax { .. } => "every five minutes is \"*/5 * * * *\"; \"off\" turns polling off",
+            Self::Never { .. } => "there is no such day in any year",
+        }
+    }
+}
+
+/// The line as one or two schedules, in UTC; it fires when any of them does. A line that can never fire is refused.
+pub fn parse(text: &str) -> Result<Vec<cron::Schedule>, LineError> {
     let line = shorthand(text.trim());
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = fields[..] else {
