@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
+use chrono::DateTime;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use crate::engine::{Engine, EngineError, LogStart};
+use crate::engine::{Begin, Engine, EngineError, Written};
 use crate::model::desired::Desired;
 use crate::plan::answers::Answer;
 
@@ -22,9 +22,9 @@ const LONGEST: usize = 64 * 1024;
 pub(super) struct AccessLog<'a, E> {
     world: &'a Reconciler<E>,
     desired: &'a Desired,
-    /// What is older was read already, or is of no interest (seconds since the Unix epoch).
-    from: i64,
-    output: Option<BoxStream<'static, Result<Bytes, EngineError>>>,
+    /// What is older was read already, or is of no interest.
+    from: String,
+    output: Option<BoxStream<'static, Result<Written, EngineError>>>,
     /// A line that has not ended yet.
     rest: Vec<u8>,
     read: VecDeque<Answer>,
@@ -33,6 +33,9 @@ pub(super) struct AccessLog<'a, E> {
 impl<'a, E: Engine> AccessLog<'a, E> {
     /// `from` in seconds since the Unix epoch.
     pub(super) fn new(world: &'a Reconciler<E>, desired: &'a Desired, from: i64) -> Self {
+        // In the form in which the engine writes its moments.
+        let from = DateTime::from_timestamp(from, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.9fZ");
+        let from = from.to_string();
         Self { world, desired, from, output: None, rest: Vec::new(), read: VecDeque::new() }
     }
 
@@ -40,12 +43,11 @@ impl<'a, E: Engine> AccessLog<'a, E> {
     pub(super) async fn next(&mut self) -> Answer {
         loop {
             if let Some(answer) = self.read.pop_front() {
-                self.from = self.from.max(answer.at + 1);
                 return answer;
             }
             match &mut self.output {
                 Some(output) => match output.next().await {
-                    Some(Ok(bytes)) => self.take(&bytes),
+                    Some(Ok(written)) => self.take(&written),
                     _ => {
                         self.output = None;
                         tokio::time::sleep(AGAIN).await;
@@ -61,15 +63,18 @@ impl<'a, E: Engine> AccessLog<'a, E> {
         }
     }
 
-    async fn open(&mut self) -> Option<BoxStream<'static, Result<Bytes, EngineError>>> {
+    async fn open(&mut self) -> Option<BoxStream<'static, Result<Written, EngineError>>> {
         self.rest.clear();
         let observed = self.world.engine.observe(&self.desired.stack).await.ok()?;
         let nginx = self.world.proxy_instance(self.desired, &observed, |_| false)?;
-        Some(self.world.engine.follow(&nginx.id, LogStart::Since(self.from)))
+        Some(self.world.engine.follow(&nginx.id, Begin::After(self.from.clone())))
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
+    fn take(&mut self, written: &Written) {
+        if !written.at.is_empty() {
+            self.from.clone_from(&written.at);
+        }
+        self.rest.extend_from_slice(&written.text);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
             self.read.extend(std::str::from_utf8(&line).ok().and_then(Answer::read));

@@ -1,5 +1,7 @@
 //! The old instances: nobody new finds them, what they have begun ends, they end, they go.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
@@ -11,9 +13,15 @@ use crate::plan::diff::OldInstance;
 use super::drain::Drained;
 use super::{Journal, JournalError, Rolling};
 
+const LEFT: &str = "something newer is to be reached, and its run retires it";
+
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
-/// retired now is noted, and found again by the next plan.
-pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), JournalError> {
+/// retired now is noted, and found again by the next plan. `linger` is how long after the switch callers may still
+/// come to them.
+pub async fn retire<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    linger: Duration,
+) -> Result<(), JournalError> {
     // What stopped first was out of sight before.
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
         let seen = roll.order == Order::StartFirst;
@@ -23,18 +31,30 @@ pub async fn retire<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
     let removed = removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, true)));
     let all = rolled
         .chain(removed)
-        .map(|(service, old, seen)| rolling.retire_one(service, old, seen && old.serving));
+        .map(|(service, old, seen)| rolling.retire_one(service, old, seen.then_some(linger)));
     join_all(all).await.into_iter().collect()
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
-    async fn retire_one(&self, service: &str, old: &OldInstance, serving: bool) -> Result<(), JournalError> {
-        if serving {
+    async fn retire_one(
+        &self,
+        service: &str,
+        old: &OldInstance,
+        seen: Option<Duration>,
+    ) -> Result<(), JournalError> {
+        let overtaken = match seen {
+            Some(linger) => self.linger(&old.id, linger).await,
+            None => false,
+        };
+        if seen.is_some() && old.serving {
             let (service, name) = (service.to_owned(), old.name.clone());
             self.journal.write(Entry::Draining { service, name }).await?;
             if let Err(error) = self.engine.dismiss(&old.id).await {
                 self.note(format!("{} may still be found by name: {error}", old.name)).await?;
             }
+        }
+        if overtaken {
+            return self.note(format!("{}: {LEFT}", old.name)).await;
         }
         match self.drain(&old.id).await {
             Drained::Quiet => {}
@@ -42,8 +62,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.note(format!("{}: {open} connections were still open and are cut", old.name)).await?;
             }
             Drained::Left(open) => {
-                let left = "something newer is to be reached, and retires it";
-                return self.note(format!("{}: {open} connections are still open; {left}", old.name)).await;
+                return self.note(format!("{}: {open} connections are still open; {LEFT}", old.name)).await;
             }
         }
         match self.end(&old.id).await {
@@ -52,6 +71,16 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.journal.write(Entry::Retired { service, name }).await
             }
             Err(error) => self.note(format!("{} could not be removed: {error}", old.name)).await,
+        }
+    }
+
+    /// Waits until nobody can come any more who has not heard of the switch. Returns whether something newer is to
+    /// be reached first.
+    async fn linger(&self, id: &InstanceId, linger: Duration) -> bool {
+        let runs = self.engine.condition(id).await.is_ok_and(|condition| condition.pid > 0);
+        runs && tokio::select! {
+            () = tokio::time::sleep(linger) => false,
+            () = self.newer.cancelled() => true,
         }
     }
 

@@ -16,6 +16,7 @@ mod git_repo;
 #[path = "../common/git_server.rs"]
 mod git_server;
 
+mod browser;
 mod client;
 mod daemon;
 mod docker;
@@ -27,7 +28,9 @@ mod world;
 mod bad_pushes;
 mod burst;
 mod changes;
+mod cleaning;
 mod crash;
+mod dashboard;
 mod doctor;
 mod drift;
 mod engine_restart;
@@ -35,6 +38,7 @@ mod gates;
 mod github;
 mod in_place;
 mod inputs;
+mod kill_table;
 mod orders;
 mod published;
 mod remote;
