@@ -23,6 +23,7 @@ mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -33,8 +34,9 @@ use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::model::run::RunId;
 use crate::plan::fingerprint::Key;
+use crate::plan::nginx::generation;
 use crate::record::Record;
-use crate::route::{LIVE, Nginx, Running};
+use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
 use crate::trigger::Wakes;
 
@@ -107,6 +109,13 @@ impl<E: Engine> Reconciler<E> {
     /// The configuration nginx has now.
     fn live_nginx(&self) -> Option<String> {
         std::fs::read_to_string(self.config.nginx_folder().join(LIVE)).ok()
+    }
+
+    /// How long requests still go where they went before the last switch: not at all, unless it was a reload.
+    fn linger(&self, desired: &Desired) -> Duration {
+        let read = |name| std::fs::read_to_string(self.config.nginx_folder().join(name)).unwrap_or_default();
+        let (live, previous) = (read(LIVE), read(PREVIOUS));
+        if generation(&live) == generation(&previous) { Duration::ZERO } else { desired.nginx.linger() }
     }
 
     /// Refuses to begin a build that would fill the disk under the apps that are live.

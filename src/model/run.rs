@@ -93,6 +93,12 @@ pub enum Entry {
         service: String,
         name: String,
     },
+    /// Patience with an old instance ended before what was open to it.
+    Cut {
+        service: String,
+        name: String,
+        connections: usize,
+    },
     Retired {
         service: String,
         name: String,
@@ -206,7 +212,7 @@ impl Status {
             (Switching, Entry::BringingUp { .. } | Entry::Refreshing { .. }) => Ok(Switching),
             (Planned | Building | BringingUp, Entry::Switching) => Ok(Switching),
             (Switching, Entry::Switched) => Ok(Live),
-            (Live, Entry::Draining { .. } | Entry::Retired { .. }) => Ok(Live),
+            (Live, Entry::Draining { .. } | Entry::Cut { .. } | Entry::Retired { .. }) => Ok(Live),
             (Planned | Building | BringingUp | Switching, Entry::Reverting { .. }) => Ok(Reverting),
             (Reverting, Entry::Retired { .. }) => Ok(Reverting),
             _ => Err(self.illegal(entry)),
@@ -248,6 +254,7 @@ mod tests {
             passed(),
             Entry::Switched,
             Entry::Draining { service: "web".into(), name: "x-0".into() },
+            Entry::Cut { service: "web".into(), name: "x-0".into(), connections: 2 },
             Entry::Retired { service: "web".into(), name: "x-0".into() },
             Entry::Ended { outcome: Outcome::Succeeded },
         ];

@@ -49,8 +49,9 @@ impl<E: Engine> Act<'_, E> {
         };
         // A log that cannot be written (a full disk) must not keep the old release from coming back.
         let written = self.journal.write(Entry::Reverting { reason }).await;
-        let kept = self.put_back(before, failed.as_deref()).await?;
+        let back = self.put_back(before, failed.as_deref()).await;
         written?;
+        let kept = back?;
         if let Trouble::Failure { failure, .. } = &mut trouble
             && kept
         {
@@ -84,7 +85,7 @@ impl<E: Engine> Act<'_, E> {
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.
     pub(super) async fn retire(&self) -> Result<(), Trouble> {
-        Ok(roll::retire(&self.rolling(), self.desired.nginx.linger()).await?)
+        Ok(roll::retire(&self.rolling(), self.world.linger(self.desired)).await?)
     }
 
     /// Undoes what the log says has been done; nginx first, so that no request meets an instance that goes.

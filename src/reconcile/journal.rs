@@ -50,6 +50,10 @@ pub fn said(entry: &Entry) -> String {
         Entry::Refreshing { service, target } => format!("{service} sees new content in {target}"),
         Entry::Switched => "live".into(),
         Entry::Draining { name, .. } => format!("{name} gets no new requests"),
+        Entry::Cut { name, connections: 1, .. } => format!("{name}: 1 connection was still open and is cut"),
+        Entry::Cut { name, connections, .. } => {
+            format!("{name}: {connections} connections were still open and are cut")
+        }
         Entry::Retired { name, .. } => format!("{name} is gone"),
         Entry::Reverting { reason } => format!("putting everything back: {reason}"),
         Entry::Note { text } => text.clone(),

@@ -34,7 +34,9 @@ pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Res
             rolling.stop_first(roll, service).await?;
         }
     }
-    // Callers meet the new instances together, when all have passed.
+    // Callers meet the new instances together, when all have passed. Before nginx does: an instance that is given its
+    // names stands still for a moment. What dismisses the old ones should follow soon, because until then callers
+    // inside the stack find both.
     try_join_all(waiting.iter().map(|(service, id)| rolling.admit(service, id))).await?;
     Ok(())
 }

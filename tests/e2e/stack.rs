@@ -48,9 +48,16 @@ pub(crate) fn dockerfile(app: &str) -> String {
 
 /// Writes both apps, in their first version, and the compose file into the working tree.
 pub(crate) fn write(repo: &Repo, compose: &str) {
+    write_apps(repo, compose, &["web", "api"]);
+}
+
+/// The same for any apps; a Dockerfile that is there already stays.
+pub(crate) fn write_apps(repo: &Repo, compose: &str, apps: &[&str]) {
     repo.write("compose.yaml", compose);
-    for app in ["web", "api"] {
-        repo.write(&format!("{app}/Dockerfile"), dockerfile(app));
+    for app in apps {
+        if !repo.tree().join(app).join("Dockerfile").exists() {
+            repo.write(&format!("{app}/Dockerfile"), dockerfile(app));
+        }
         repo.write(&format!("{app}/version.txt"), format!("{app} 1\n"));
     }
 }

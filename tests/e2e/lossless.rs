@@ -1,0 +1,217 @@
+//! Nobody notices a roll: callers of every kind, at a fixed rate, before, during and after.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use agent::model::run::Entry;
+
+use crate::docker::docker;
+use crate::http;
+use crate::load::Load;
+use crate::load::client::Kind;
+use crate::stack::{COMPOSE, WEB};
+use crate::world::World;
+
+/// `web` is served by a program that lets many connections wait and takes bodies: busybox's httpd keeps nine of them
+/// waiting, which on a busy machine is a failure of its own.
+fn sturdy(world: &World) -> String {
+    world.repo.write(
+        "web/nginx.conf",
+        "events {}\nhttp {\n server {\n  listen 8000;\n  root /www;\n  client_max_body_size 1m;\n  \
+         location /take { error_page 405 =200 /web/version.txt; try_files /web/version.txt =404; }\n }\n}\n",
+    );
+    let command = "CMD [\"nginx\", \"-c\", \"/www/web/nginx.conf\", \"-g\", \"daemon off;\"]";
+    world.repo.write("web/Dockerfile", format!("FROM nginx:1.30\nCOPY . /www/web/\n{command}\n"));
+    routed("agent.route.take.path: /take\n      agent.route.take.port: \"8000\"")
+}
+
+/// `web` also speaks whatever a client upgrades to.
+fn upgrading(world: &World) -> String {
+    world.repo.write(
+        "web/upgrade",
+        "#!/bin/sh\nasked=no\nwhile read -r line && [ ${#line} -gt 1 ]; do\n\
+         case $line in [Uu]pgrade:*) asked=yes;; esac\ndone\n\
+         if [ $asked = no ]; then\n\
+         printf 'HTTP/1.1 426 X\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n'\nexit\nfi\n\
+         printf 'HTTP/1.1 101 X\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n'\nexec cat\n",
+    );
+    let run = "RUN mv /www/web/upgrade /upgrade && chmod +x /upgrade\n\
+               CMD [\"sh\", \"-c\", \"nc -ll -p 8001 -e /upgrade & exec httpd -f -p 8000 -h /www\"]\n";
+    let dockerfile = crate::stack::dockerfile("web");
+    let (built, _) = dockerfile.split_once("CMD").expect("a command");
+    world.repo.write("web/Dockerfile", format!("{built}{run}"));
+    routed(
+        "agent.route.upgrade.path: /upgrade\n      agent.route.upgrade.port: \"8001\"\n      \
+         agent.route.upgrade.websocket: \"true\"\n      agent.probe.port: \"8000\"",
+    )
+}
+
+/// One more route to `web`.
+fn routed(route: &str) -> String {
+    let probe = "agent.probe: /web/version.txt";
+    COMPOSE.replace(probe, &format!("{probe}\n      {route}"))
+}
+
+/// A service that asks `web` by its name all the time, and says when it gets no answer.
+const CALLER: &str = "  caller:\n    <<: *app\n    image: agenttest-base:1\n    command:\n      - sh\n      - -c\n      - |\n        \
+    until wget -qO- http://web:8000/web/version.txt 2>/dev/null; do sleep 0.1; done\n        \
+    while sleep 0.05; do timeout 5 wget -qO- http://web:8000/web/version.txt || echo LOST; done\n";
+
+fn live(world: &mut World, compose: &str) {
+    crate::stack::write_apps(&world.repo, compose, &["web", "api"]);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+}
+
+#[test]
+fn no_client_of_any_kind_loses_a_request_or_sees_the_old_version_again() {
+    let mut world = World::empty();
+    let compose = sturdy(&world) + CALLER;
+    live(&mut world, &compose);
+    let loads = [
+        Load::start(world.port, WEB, Kind::New, 30),
+        Load::start(world.port, WEB, Kind::Kept, 30),
+        Load::start(world.port, "/take", Kind::Post, 10),
+    ];
+    for version in 2..=4 {
+        let revision = world.push_version("web", version);
+        world.deliver(&revision);
+        world.live(&revision);
+    }
+    for load in loads {
+        let (kind, seen) = load.stop();
+        assert_eq!((seen.failed, seen.flips), (0, 3), "{kind:?}: {seen:?}");
+        assert!(seen.asked > 50 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
+    }
+    let answers = docker(&["logs", &world.container("caller")]);
+    let told: Vec<&str> = answers.lines().skip_while(|line| *line != "web 1").collect();
+    assert!(told.iter().all(|line| line.starts_with("web ")), "{answers}");
+    for version in ["web 1", "web 2", "web 3", "web 4"] {
+        assert!(told.contains(&version), "{version} was never met");
+    }
+}
+
+/// A connection that speaks its own protocol through nginx to `web`.
+struct Upgraded(TcpStream);
+
+impl Upgraded {
+    fn open(world: &World) -> Self {
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, world.port)).expect("nginx");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let head = "GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        socket.write_all(head.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+        Self(socket)
+    }
+
+    fn echoes(&mut self) -> bool {
+        let mut back = [0; 6];
+        self.0.write_all(b"hello\n").is_ok() && self.0.read_exact(&mut back).is_ok() && &back == b"hello\n"
+    }
+}
+
+fn cut(log: &[Entry]) -> Vec<usize> {
+    let cut =
+        |entry: &Entry| if let Entry::Cut { connections, .. } = entry { Some(*connections) } else { None };
+    log.iter().filter_map(cut).collect()
+}
+
+#[test]
+fn what_is_open_may_end_in_its_time_and_is_counted_when_it_is_cut() {
+    let mut world = World::empty();
+    let compose = upgrading(&world);
+    live(&mut world, &compose);
+
+    let mut open = Upgraded::open(&world);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.eventually("the new version", || (world.says(WEB) == "web 2").then_some(()));
+    assert!(open.echoes(), "cut at the switch");
+    drop(open);
+    let run = world.live(&second);
+    assert_eq!(cut(&world.log(&run)), [0; 0]);
+
+    let mut open = Upgraded::open(&world);
+    let third = world.push_version("web", 3);
+    world.deliver(&third);
+    let run = world.live(&third);
+    assert!(!open.echoes(), "still open behind its instance's end");
+    assert_eq!(cut(&world.log(&run)), [1]);
+    let shown = world.agent(&["show", &run.id.0.to_string()]);
+    assert!(shown.contains("1 connection was still open and is cut"), "{shown}");
+}
+
+#[test]
+fn nobody_meets_a_new_service_and_then_an_old_one() {
+    let world = World::live_at_once();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let port = world.port;
+    // Each asks one, then the other: a new answer must not be followed by an old one.
+    let pairs = |first: &'static str, then: &'static str| {
+        let mut wrong = Vec::new();
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let [a, b] = [first, then].map(|path| http::get(port, path).expect("an answer").body);
+            if a.contains(" 2") && !b.contains(" 2") {
+                wrong.push((a, b));
+            }
+        }
+        wrong
+    };
+    std::thread::scope(|scope| {
+        let asking = [(WEB, crate::stack::API), (crate::stack::API, WEB)];
+        let asking = asking.map(|(first, then)| scope.spawn(move || pairs(first, then)));
+        world.repo.write("web/version.txt", "web 2\n");
+        let second = world.push_version("api", 2);
+        world.deliver(&second);
+        world.live(&second);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for asked in asking {
+            assert_eq!(asked.join().expect("asked"), []);
+        }
+    });
+}
+
+#[test]
+fn a_failure_in_the_last_of_four_leaves_all_four_as_they_were() {
+    let mut world = World::empty();
+    let more: String = ["one", "two"]
+        .iter()
+        .map(|app| {
+            let (_, api) = COMPOSE.split_once("  api:\n").expect("the last app");
+            format!(
+                "  {app}:\n{}",
+                api.replace("./api", &format!("./{app}")).replace("/api/", &format!("/{app}/"))
+            )
+        })
+        .collect();
+    let compose = COMPOSE.to_owned() + &more;
+    let apps = ["web", "api", "one", "two"];
+    crate::stack::write_apps(&world.repo, &compose, &apps);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let before = world.running();
+    let loads = [WEB, crate::stack::API, "/one/version.txt", "/two/version.txt"]
+        .map(|path| Load::start(world.port, path, Kind::New, 20));
+    for app in &apps[..3] {
+        world.repo.write(&format!("{app}/version.txt"), format!("{app} 2\n"));
+    }
+    let bad = world
+        .repo
+        .change("two/Dockerfile", "FROM agenttest-base:1\nCMD [\"sh\", \"-c\", \"sleep 1; false\"]\n");
+    world.deliver(&bad);
+    assert_eq!(world.failed(&bad).service.as_deref(), Some("two"));
+    assert_eq!(world.running(), before);
+    for load in loads {
+        let (_, seen) = load.stop();
+        assert_eq!((seen.failed, seen.flips), (0, 0), "{seen:?}");
+    }
+}
