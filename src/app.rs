@@ -105,9 +105,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Err(error) = world.wakes.wake(Reason::Boot).await {
         tracing::error!("{}", report::line(&error));
     }
-    let watcher = world.clone();
-    let watching = stop.clone();
+    let (watcher, watching) = (world.clone(), stop.clone());
     tasks.spawn(async move { watcher.watch_containers(watching).await });
+    let (watcher, watching) = (world.clone(), stop.clone());
+    tasks.spawn(async move { watcher.watch_releases(watching).await });
     // Without a service manager there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tasks.spawn(watchdog(stop.clone()));

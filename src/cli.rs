@@ -22,6 +22,7 @@ mod show;
 mod status;
 mod stripe;
 mod verdict;
+mod why;
 mod width;
 
 use std::process::ExitCode;
@@ -88,10 +89,12 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
         Command::Rollback(rollback) => order::rollback(config, &rollback, out).await,
+        Command::Pause(pause) => order::pause(config, &pause, out).await,
         Command::Resume(wait) => order::give(config, &Order::Resume, wait, out).await,
         Command::Retry(wait) => order::give(config, &Order::Retry, wait, out).await,
         Command::Down(down) => order::down(config, &down, out).await,
         Command::Status => status::status(&config, out).await,
+        Command::Why(asked) => why::why(&config, &asked, out).await,
         Command::History(history) => history::history(&config, &history, out).await,
         Command::Show(show) => show::show(&config, &show, out).await,
         Command::Logs(logs) => logs::logs(&config, &logs, out).await,

@@ -30,11 +30,11 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Dashboard, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll, Prune,
-    Roll, Source, Stack, Webhook,
+    Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
+    Prune, Roll, Source, Stack, Webhook,
 };
 pub use stripe::{Stripe, StripeEndpoint, StripeMode};
-pub use text::Size;
+pub use text::{Size, parse_duration};
 pub use warn::Warning;
 
 /// Names the file to read, where the command line does not.
@@ -60,6 +60,7 @@ pub struct Config {
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
+    pub drift: Drift,
     pub nginx: Nginx,
     pub history: History,
     pub log: Log,
@@ -84,6 +85,7 @@ impl Default for Config {
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
+            drift: Drift::default(),
             nginx: Nginx::default(),
             history: History::default(),
             log: Log::default(),

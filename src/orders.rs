@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::run::ReleaseId;
-use crate::record::{Hold, Record, RecordError, Release, Target};
+use crate::record::{Hold, Pause, Record, RecordError, Release, Target};
 use crate::store;
 use crate::trigger::{Reason, Wakes};
 
@@ -21,9 +21,11 @@ pub enum Order {
     },
     /// Back to a release; without one, to the one before the current one.
     Rollback { release: Option<ReleaseId>, hold: bool },
-    /// Follow the branch again, its tip included.
+    /// Do nothing by itself for so many milliseconds, or until [`Order::Resume`].
+    Pause { millis: Option<i64> },
+    /// Ends a pause; else follow the branch again, its tip included.
     Resume,
-    /// Try the tip again although it failed.
+    /// Try the tip again although it failed, and mend what was given up.
     Retry,
     /// Stop and remove the stack's containers and networks; its volumes stay.
     Down,
@@ -40,8 +42,10 @@ pub enum OrderError {
     NoneBefore(ReleaseId),
     #[error("release {0} is the one that runs")]
     AlreadyThere(ReleaseId),
-    #[error("nothing is held: the agent follows the branch")]
+    #[error("nothing is held or paused: the agent follows the branch")]
     NothingHeld,
+    #[error("the agent is paused: `agent resume` first")]
+    Paused,
     #[error("the tip of the branch is not known yet: the remote was never reached")]
     NoTip,
     #[error(transparent)]
@@ -60,6 +64,9 @@ pub async fn obey(
     now: i64,
 ) -> Result<String, OrderError> {
     let said = match order {
+        Order::Deploy { .. } | Order::Retry if record.paused(now).await?.is_some() => {
+            return Err(OrderError::Paused);
+        }
         Order::Deploy { allow_prune, despite_freeze } => {
             if *despite_freeze {
                 record.allow_through_freeze(now + THROUGH_FREEZE).await?;
@@ -76,12 +83,13 @@ pub async fn obey(
             "looking at the branch".to_owned()
         }
         Order::Rollback { release, hold } => roll_back(record, *release, *hold, now).await?,
-        Order::Resume => resume(record).await?,
-        Order::Retry => {
-            let tip = tip.ok_or(OrderError::NoTip)?;
-            record.allow(&tip).await?;
-            format!("trying {} again", tip.short())
+        Order::Pause { millis } => {
+            let until = millis.map(|millis| now + millis);
+            record.pause(&Pause { since: now, until }).await?;
+            "paused: nothing is deployed or healed until `agent resume`, or until the time is up".to_owned()
         }
+        Order::Resume => resume(record, now).await?,
+        Order::Retry => retry(record, tip).await?,
         Order::Down => {
             record.set_target(&Target::Down).await?;
             "taking the stack down; volumes stay".to_owned()
@@ -119,9 +127,37 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
     older.ok_or(OrderError::NoneBefore(current.id))
 }
 
-async fn resume(record: &Record) -> Result<String, OrderError> {
-    match record.target().await? {
-        Target::Branch => return Err(OrderError::NothingHeld),
+async fn retry(record: &Record, tip: Option<Revision>) -> Result<String, OrderError> {
+    let given_up = record.degraded().await?;
+    record.undegrade().await?;
+    match (tip, given_up) {
+        (Some(tip), None) => {
+            record.allow(&tip).await?;
+            Ok(format!("trying {} again", tip.short()))
+        }
+        (tip, Some(given_up)) => {
+            if let Some(tip) = tip {
+                record.allow(&tip).await?;
+            }
+            Ok(format!("mending {} again", given_up.services.join(", ")))
+        }
+        (None, None) => Err(OrderError::NoTip),
+    }
+}
+
+async fn resume(record: &Record, now: i64) -> Result<String, OrderError> {
+    let target = record.target().await?;
+    if record.paused(now).await?.is_some() {
+        record.end_pause().await?;
+        return Ok(match target {
+            Target::Pinned(hold) => {
+                format!("no longer paused; release {} is still held (once more: agent resume)", hold.release)
+            }
+            _ => "no longer paused".to_owned(),
+        });
+    }
+    match target {
+        Target::Branch | Target::Back { .. } => return Err(OrderError::NothingHeld),
         Target::Down => {}
         Target::Pinned(hold) => {
             if let Some(denied) = hold.denied {

@@ -1,6 +1,7 @@
 //! Pure decisions: from texts and facts to a plan. No IO, no clock.
 
 pub mod address;
+pub mod answers;
 pub mod compose;
 pub mod desire;
 pub mod diff;
@@ -16,3 +17,4 @@ pub mod standing;
 pub mod stripe;
 pub mod upstreams;
 pub mod verdict;
+pub mod watch;

@@ -4,6 +4,7 @@
 //! Who woke it never changes what a turn does. A rollback is the forward path with other data: somebody wrote
 //! another target and woke the loop.
 
+mod access_log;
 mod apply;
 mod cleared;
 mod decide;
@@ -18,6 +19,7 @@ mod run;
 mod situation;
 mod trouble;
 mod turn;
+mod watching;
 mod whereabouts;
 
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
 use crate::trigger::Wakes;
 
+pub use healing::given_up;
 pub use journal::said;
 pub use render::{Read, Rendered};
 pub use situation::{Doing, HeldBack, Situation, Wrong};

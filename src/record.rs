@@ -1,15 +1,19 @@
 //! Runs, releases and what is held, in SQL: append, fold, read. It decides nothing.
 
+mod halt;
 mod held;
 mod releases;
 mod runs;
+mod watch;
 
 use crate::model::run::IllegalEntry;
 use crate::store::{self, Migration, Store};
 
+pub use halt::{Degraded, Pause};
 pub use held::{Denial, Hold, Target, Why};
-pub use releases::{Live, Release};
+pub use releases::{Live, Release, Watched};
 pub use runs::{Logged, Run};
+pub use watch::Watch;
 
 /// The tables of this room, in order of their making.
 pub const MIGRATIONS: &[Migration] = &[Migration(
@@ -127,6 +131,11 @@ mod facts {
             "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
         )?
         .execute([key, value])?;
+        Ok(())
+    }
+
+    pub(super) fn forget(sql: &Connection, key: &str) -> Result<(), RecordError> {
+        sql.prepare_cached("DELETE FROM facts WHERE key = ?1")?.execute([key])?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ mod bring_up;
 mod drain;
 mod folder;
 mod gate;
-mod probe;
+pub mod probe;
 mod refresh;
 mod retire;
 mod revert;

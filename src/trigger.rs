@@ -43,6 +43,10 @@ pub enum Reason {
     Cli,
     Drift,
     Retry,
+    /// The watch over a new release has ended, well or badly.
+    Watch,
+    /// The time is up for which a person paused the agent.
+    PauseOver,
 }
 
 impl Reason {
@@ -50,8 +54,8 @@ impl Reason {
     fn weight(&self) -> u8 {
         match self {
             Self::Poll => 0,
-            Self::Webhook { .. } | Self::Drift | Self::Retry => 1,
-            Self::Boot | Self::Cli => 2,
+            Self::Webhook { .. } | Self::Drift | Self::Retry | Self::Watch => 1,
+            Self::Boot | Self::Cli | Self::PauseOver => 2,
         }
     }
 }
@@ -65,6 +69,8 @@ impl fmt::Display for Reason {
             Self::Cli => f.write_str("a person asked"),
             Self::Drift => f.write_str("the machine differs from the release"),
             Self::Retry => f.write_str("trying again"),
+            Self::Watch => f.write_str("the watch over the new release ended"),
+            Self::PauseOver => f.write_str("the pause is over"),
         }
     }
 }

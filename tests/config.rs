@@ -165,6 +165,8 @@ const REJECTED: &[(&str, &str)] = &[
     ("roll.probe_timeout", "true"),
     ("roll.settle", "\"2m\""),
     ("roll.drain", "\"1d\""),
+    ("roll.watch", "\"2d\""),
+    ("drift.self_heal", "\"always\""),
     ("nginx.folder", "{ path = \"nginx\" }"),
     ("nginx.template", "5"),
     ("nginx.generation_port", "80990"),

@@ -41,7 +41,7 @@ impl<E: Engine> Reconciler<E> {
             (Some(Why::RolledBack), _) => {
                 Some("this revision was rolled back and stays out until agent resume".into())
             }
-            (Some(Why::Stalled { failure }), _) => Some(format!(
+            (Some(Why::Stalled { failure } | Why::WentBad { failure }), _) => Some(format!(
                 "this revision failed and is not tried again until agent retry: {}",
                 failure.message
             )),

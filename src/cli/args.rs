@@ -5,10 +5,12 @@ pub(super) mod stripe;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::parse_duration;
 use crate::model::forge::Forge;
 use crate::model::run::{ReleaseId, RunId};
 
@@ -70,6 +72,10 @@ pub(super) enum Command {
     ///
     /// Works with the daemon or the engine down too.
     Status,
+    /// Say all that is known of a service: what rolled it last and why, its order, gate and last failure
+    ///
+    /// Works with the daemon or the engine down too.
+    Why(Why),
     /// List the runs, newest first
     History(History),
     /// Tell the story of a run, or what a release holds
@@ -80,11 +86,18 @@ pub(super) enum Command {
     ///
     /// Needs no network and no build. What is left behind stays out until the next new commit.
     Rollback(Rollback),
-    /// Follow the branch again after a rollback or `down`
+    /// Do nothing by itself for a while: no deploy, no healing, no way back
+    ///
+    /// For work on the machine by hand. A run in progress goes on to its end; `rollback` and `down` still do what they
+    /// say. The pause outlives a restart of the agent and ends with `agent resume`.
+    Pause(Pause),
+    /// End a pause, or follow the branch again after a rollback or `down`
     ///
     /// The tip of the branch goes live, also when it is what was rolled back.
     Resume(Wait),
-    /// Try the tip of the branch again although it failed
+    /// Try the tip of the branch again although it failed or went bad
+    ///
+    /// Services that broke again and again, and were therefore no longer mended, are mended again too.
     Retry(Wait),
     /// Stop and remove the stack's containers and networks
     ///
@@ -104,7 +117,10 @@ pub(super) enum Command {
 impl Command {
     /// Whether this process itself may talk to the remote.
     pub(super) fn may_ask_the_remote(&self) -> bool {
-        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_))
+        !matches!(
+            self,
+            Self::Status | Self::Why(_) | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_)
+        )
     }
 }
 
@@ -171,6 +187,12 @@ pub(super) struct Rollback {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The service, as the compose file names it
+    pub(super) service: String,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct History {
     /// How many runs
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
@@ -221,6 +243,17 @@ pub(super) struct Logs {
     /// The container that is kept because it failed, until the next run succeeds
     #[arg(long, conflicts_with_all = ["service", "follow", "run"])]
     pub(super) failed: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    /// How long, such as 30m or 2h [default: until `agent resume`]
+    #[arg(long = "for", value_name = "TIME", value_parser = length_of_time)]
+    pub(super) long: Option<Duration>,
+}
+
+fn length_of_time(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).filter(|time| !time.is_zero()).ok_or("write whole numbers with a unit: 30m, 2h, 1d")
 }
 
 #[derive(Debug, Args)]

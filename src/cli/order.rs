@@ -32,6 +32,12 @@ struct Noted {
     daemon: bool,
 }
 
+/// There is nothing to wait for: from now on nothing begins.
+pub(super) async fn pause(config: Config, asked: &args::Pause, out: &Out) -> Result<Code, CliError> {
+    let millis = asked.long.map(|long| long.as_millis() as i64);
+    give(config, &Order::Pause { millis }, args::Wait { no_wait: true }, out).await
+}
+
 /// Asks first: the site is gone until somebody brings it back.
 pub(super) async fn down(config: Config, asked: &args::Down, out: &Out) -> Result<Code, CliError> {
     if !asked.yes && !confirmed(&config.stack.name, out)? {

@@ -19,13 +19,14 @@ use crate::report;
 use crate::store;
 
 pub(super) async fn status(config: &Config, out: &Out) -> Result<Code, CliError> {
+    let clock = Clock::local();
     let daemon = match Client::find(config).await? {
         Some(client) => Some(client.status().await.map_err(|error| report::line(&error))),
         None => None,
     };
     let observed = app::observe(config).await.map_err(|error| report::line(&error));
-    let report = gather(config, daemon, observed).await?;
-    out.answer(&report, |report| text(report, &Clock::local(), width::columns().min(80)))?;
+    let report = gather(config, daemon, observed, clock.now).await?;
+    out.answer(&report, |report| text(report, &clock, width::columns().min(80)))?;
     Ok(Code::Good)
 }
 
@@ -34,6 +35,7 @@ pub(super) async fn gather(
     config: &Config,
     daemon: Option<Result<Status, String>>,
     observed: Result<Observed, String>,
+    now: i64,
 ) -> Result<Report, CliError> {
     let record = match app::lookup(config) {
         Ok(record) => Some(record),
@@ -41,5 +43,5 @@ pub(super) async fn gather(
         Err(store::Error::Missing { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(overview::gather(&config.stack.name, record.as_ref(), daemon, observed).await?)
+    Ok(overview::gather(&config.stack.name, record.as_ref(), daemon, observed, now).await?)
 }

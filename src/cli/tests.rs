@@ -15,6 +15,7 @@ use crate::model::class::Class;
 use crate::model::run::{Failure, ReleaseId, RunId};
 use crate::orders::{self, Order};
 use crate::reconcile::{Doing, Situation, Wrong};
+use crate::record::{Degraded, Pause};
 use crate::trigger::Wakes;
 use story::{AT, Story, observed, revision};
 
@@ -39,7 +40,7 @@ async fn status(
     daemon: Option<Result<Status, String>>,
     engine: Result<crate::model::instance::Observed, String>,
 ) -> String {
-    let report = gather(&story.config, daemon, engine).await.unwrap();
+    let report = gather(&story.config, daemon, engine, clock().now).await.unwrap();
     let text = plain(&text(&report, &clock(), 80));
     if let Some(first) = text.lines().next() {
         assert!(first.chars().count() <= 80, "{first}");
@@ -194,7 +195,7 @@ fn a_plan_says_what_and_why() {
 #[tokio::test]
 async fn the_status_for_programs_keeps_its_shape() {
     let story = Story::failed().await;
-    let report = gather(&story.config, None, Ok(observed())).await.unwrap();
+    let report = gather(&story.config, None, Ok(observed()), clock().now).await.unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
 }
 
@@ -207,4 +208,51 @@ async fn a_rollback_that_waits_for_the_daemon_is_announced() {
     let told = status(&story, None, Ok(observed())).await;
     assert!(told.contains("live") && told.contains("going back to release 1"), "{told}");
     assert!(told.contains("release 1 is held until `agent resume`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_new_release_is_watched_and_gives_way_when_it_goes_bad() {
+    let running = || daemon(Situation::default(), false);
+    let story = Story::watched().await;
+    insta::assert_snapshot!("watching", status(&story, running(), Ok(observed())).await);
+    let story = Story::went_bad().await;
+    insta::assert_snapshot!("going_back", status(&story, running(), Ok(observed())).await);
+    let story = Story::reverted().await;
+    insta::assert_snapshot!("gone_back", status(&story, running(), Ok(observed())).await);
+}
+
+#[tokio::test]
+async fn a_pause_and_a_release_beyond_mending_are_told_in_the_first_line() {
+    let story = Story::live().await;
+    let pause = Pause { since: clock().now - 600_000, until: Some(clock().now + 5_400_000) };
+    story.record.pause(&pause).await.unwrap();
+    insta::assert_snapshot!("paused", status(&story, None, Ok(observed())).await);
+    story.record.end_pause().await.unwrap();
+    let degraded = Degraded { since: clock().now - 60_000, services: vec!["flask-soft".into()] };
+    story.record.degrade(&degraded).await.unwrap();
+    insta::assert_snapshot!("degraded", status(&story, None, Ok(observed())).await);
+}
+
+/// `agent why flask-soft`.
+async fn why(story: &Story, engine: Result<crate::model::instance::Observed, String>) -> String {
+    let known = gather(&story.config, None, engine, clock().now).await.unwrap();
+    let why = super::why::gather(&story.record, known, "flask-soft").await.unwrap();
+    plain(&super::why::text(&why, &clock()))
+}
+
+#[tokio::test]
+async fn why_tells_what_rolled_a_service_and_what_failed() {
+    insta::assert_snapshot!("why_well", why(&Story::live().await, Ok(observed())).await);
+    insta::assert_snapshot!("why_failed", why(&Story::failed().await, Ok(observed())).await);
+    insta::assert_snapshot!("why_watched", why(&Story::watched().await, Err("no engine".into())).await);
+    insta::assert_snapshot!("why_gone_back", why(&Story::reverted().await, Ok(observed())).await);
+}
+
+#[tokio::test]
+async fn why_names_the_services_there_are() {
+    let story = Story::live().await;
+    let known = gather(&story.config, None, Ok(observed()), clock().now).await.unwrap();
+    let error = super::why::gather(&story.record, known, "flask").await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no service flask");
+    assert_eq!(error.hint().unwrap(), "there are flask-soft, migrate, nginx, worker");
 }

@@ -95,7 +95,13 @@ fn idle(known: &Known, tip: Option<&str>) -> (End, String, Option<Failure>) {
             let text = format!("nothing to do: release {} is held until `agent resume`", hold.release);
             (End::Nothing, text, None)
         }
-        (Target::Branch, Some(Denial { revision, why: Why::Stalled { failure }, .. })) => {
+        (Target::Back { release }, _) => {
+            (End::Nothing, format!("what turned bad gives way to release {release} first"), None)
+        }
+        (
+            Target::Branch,
+            Some(Denial { revision, why: Why::Stalled { failure } | Why::WentBad { failure }, .. }),
+        ) => {
             let said = format!("{} failed before: {}", revision.short(), brief(failure));
             let hint = Some("push a commit that mends it, or try the same again: agent retry".into());
             (End::Failed, said, Some(Failure { hint, ..failure.clone() }))

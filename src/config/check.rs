@@ -205,6 +205,9 @@ fn roll(roll: &Roll, out: &mut Refusals) {
     let hint = "keep it at one hour or less: every change waits for it";
     let bounded = roll.drain <= Duration::from_secs(3600);
     out.unless(bounded, "roll.drain", "old instances would stay for very long", hint);
+    let hint = "keep it at one day or less; \"0s\" watches nothing";
+    let bounded = roll.watch <= Duration::from_secs(24 * 3600);
+    out.unless(bounded, "roll.watch", "what goes wrong so late is not the roll's doing", hint);
 }
 
 fn nginx(nginx: &Nginx, out: &mut Refusals) {

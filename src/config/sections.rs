@@ -183,6 +183,9 @@ pub struct Roll {
     pub settle: Duration,
     #[serde(with = "duration")]
     pub drain: Duration,
+    /// Zero: nothing is watched.
+    #[serde(with = "duration")]
+    pub watch: Duration,
 }
 
 impl Default for Roll {
@@ -193,8 +196,15 @@ impl Default for Roll {
             probe_timeout: Duration::from_secs(2),
             settle: Duration::from_secs(3),
             drain: Duration::from_secs(10),
+            watch: Duration::from_secs(60),
         }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drift {
+    pub self_heal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -32,7 +32,8 @@ fn parse_size(text: &str) -> Option<u64> {
     count.checked_mul(*factor)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// `30ms`, `10s`, `1m30s`, `30d`; whole milliseconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0u64;
     let mut smallest = u64::MAX;

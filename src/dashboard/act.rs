@@ -13,6 +13,7 @@ use super::{Agent, Site};
 use crate::model::run::ReleaseId;
 use crate::orders::{Order, OrderError};
 use crate::overview::short;
+use crate::overview::time::Clock;
 use crate::plan::explain::changes;
 use crate::record::{RecordError, Release, Target, Why};
 use crate::report;
@@ -154,8 +155,15 @@ impl<A: Agent> Site<A> {
     async fn resume_question(&self) -> Result<Question, RecordError> {
         let mut question =
             Question { title: "Follow the branch again?".into(), yes: "Resume", ..Question::default() };
+        if self.agent.record().paused(Clock::local().now).await?.is_some() {
+            question.title = "End the pause?".into();
+            question.text.push("The agent goes on by itself: it deploys, heals and takes back.".into());
+            return Ok(question);
+        }
         match self.agent.record().target().await? {
-            Target::Branch => question.no = Some("Nothing is held: the agent follows the branch.".into()),
+            Target::Branch | Target::Back { .. } => {
+                question.no = Some("Nothing is held: the agent follows the branch.".into())
+            }
             Target::Down => question.text.push("The stack comes up again, as the branch says.".into()),
             Target::Pinned(hold) => {
                 question.text.push(format!("Release {} is no longer held.", hold.release));
@@ -183,6 +191,9 @@ impl<A: Agent> Site<A> {
         question.text.push(match denial.map(|denial| denial.why) {
             Some(Why::Stalled { .. }) => {
                 "It failed, and nothing of it has changed since; it is tried once more.".into()
+            }
+            Some(Why::WentBad { .. }) => {
+                "It was live and went bad; it may go live again, and is watched again.".into()
             }
             Some(Why::RolledBack) => "It was rolled back; it may go live again.".into(),
             None => "It stays out for no reason of its own; what is wrong is tried again at once.".to_owned(),

@@ -49,7 +49,8 @@ pub(super) async fn page<A: Agent>(State(site): State<Arc<Site<A>>>, signed: Sig
 pub(super) async fn known<A: Agent>(agent: &A, stack: &str, clock: &Clock) -> Result<Known, RecordError> {
     let record = agent.record();
     let observed = agent.observe().await;
-    let report = overview::gather(stack, Some(record), Some(Ok(agent.status())), observed).await?;
+    let now = Clock::local().now;
+    let report = overview::gather(stack, Some(record), Some(Ok(agent.status())), observed, now).await?;
     let mut runs = Vec::new();
     for run in record.runs(RUNS).await? {
         let plan = record.plan_of(run.id).await?;

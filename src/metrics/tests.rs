@@ -75,6 +75,7 @@ fn what_is_wrong_held_and_running_is_told() {
         failure,
         since: 0,
         again_at: None,
+        went_bad: false,
     };
     let services = vec![
         service("web", Level::Good),

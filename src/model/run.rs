@@ -35,6 +35,8 @@ pub enum Kind {
     Deploy,
     /// An earlier release is restored.
     Rollback,
+    /// A release that turned bad gives way to the one before.
+    Revert,
     /// The current release is mended.
     Heal,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
+            Self::Revert => "revert",
             Self::Heal => "heal",
         })
     }

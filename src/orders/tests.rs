@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::desired::Desired;
 use crate::model::run::{Entry, Failure, Kind, Outcome, RunId, Status};
-use crate::record::{self, Denial, Live, RecordError, Why};
+use crate::record::{self, Degraded, Denial, Live, RecordError, Watch, Watched, Why};
 use crate::store::Store;
 use crate::trigger;
 
@@ -28,7 +28,7 @@ impl World {
     async fn release(&self, digit: char) -> (RunId, ReleaseId) {
         let desired = desired(digit);
         let run = self.record.begin(Kind::Deploy, &desired.revision, "a change", "a test", 1).await.unwrap();
-        self.goes_live(run, Live::New { desired: &desired, subject: "a change" }, 2).await;
+        self.goes_live(run, Live::New { desired: &desired, subject: "a change", watch: None }, 2).await;
         (run, self.record.current().await.unwrap().unwrap().id)
     }
 
@@ -96,7 +96,8 @@ async fn a_switch_that_the_log_does_not_allow_makes_nothing_live() {
     let world = World::new().await;
     let desired = desired('a');
     let run = world.record.begin(Kind::Deploy, &desired.revision, "", "", 1).await.unwrap();
-    let refused = world.record.switched(run, Live::New { desired: &desired, subject: "" }, 2).await;
+    let refused =
+        world.record.switched(run, Live::New { desired: &desired, subject: "", watch: None }, 2).await;
     assert!(matches!(refused, Err(RecordError::Illegal(_))));
     assert_eq!(world.record.current().await.unwrap(), None);
     assert_eq!(world.record.applied().await.unwrap(), None);
@@ -184,4 +185,79 @@ async fn pruning_keeps_the_newest_the_current_and_the_pinned_release() {
     world.record.prune_releases(2, Some(second)).await.unwrap();
     let left: Vec<i64> = world.record.releases().await.unwrap().iter().map(|release| release.id.0).collect();
     assert_eq!(left, [5, 4, 2, 1]);
+}
+
+/// Two releases; the second is watched.
+async fn watched(world: &World) -> (Watch, ReleaseId) {
+    let (_, first) = world.release('a').await;
+    let second = desired('b');
+    let run = world.record.begin(Kind::Deploy, &second.revision, "a change", "a test", 1).await.unwrap();
+    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
+    world.goes_live(run, Live::New { desired: &second, subject: "a change", watch }, 1_000).await;
+    (world.record.watch().await.unwrap().unwrap(), first)
+}
+
+#[tokio::test]
+async fn what_turns_bad_is_denied_and_gives_way_once() {
+    let world = World::new().await;
+    let (watch, first) = watched(&world).await;
+    assert_eq!((watch.back_to, watch.since, watch.until), (first, 1_000, 61_000));
+    // A later commit that asked for nothing new would bring the same back.
+    let later = world.record.begin(Kind::Deploy, &revision('c'), "", "", 3).await.unwrap();
+    world.record.unchanged(later, &revision('c'), 4).await.unwrap();
+    assert!(world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: first });
+    for digit in ['b', 'c'] {
+        let denial = world.record.denial(&revision(digit)).await.unwrap().unwrap();
+        assert_eq!(denial.why, Why::WentBad { failure: Failure::default() });
+    }
+    assert_eq!(world.record.watch().await.unwrap(), None);
+    assert!(!world.record.go_back(&watch, Failure::default(), 6).await.unwrap());
+
+    let back = world.record.release(first).await.unwrap();
+    let run = world.record.begin(Kind::Revert, &back.revision, "", "", 7).await.unwrap();
+    world.goes_live(run, Live::Again(&back), 8).await;
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert_eq!(world.record.watch().await.unwrap(), None, "what is brought back is not watched");
+}
+
+#[tokio::test]
+async fn a_person_who_rolls_back_ends_the_watch() {
+    let world = World::new().await;
+    let (watch, _) = watched(&world).await;
+    world.obey(BACK).await.unwrap();
+    assert!(!world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
+    assert!(matches!(world.record.target().await.unwrap(), Target::Pinned(_)));
+}
+
+#[tokio::test]
+async fn a_pause_keeps_out_what_is_not_meant_to_undo() {
+    let world = World::new().await;
+    world.release('a').await;
+    world.release('b').await;
+    world.obey(Order::Pause { millis: Some(10) }).await.unwrap();
+    let pause = Pause { since: 3, until: Some(13) };
+    assert_eq!(world.record.paused(12).await.unwrap(), Some(pause));
+    assert_eq!(world.record.paused(13).await.unwrap(), None);
+    for order in [Order::Deploy { allow_prune: false, despite_freeze: false }, Order::Retry] {
+        assert!(matches!(world.obey(order).await, Err(OrderError::Paused)));
+    }
+    world.obey(BACK).await.unwrap();
+    let said = world.obey(Order::Resume).await.unwrap();
+    assert_eq!(said, "no longer paused; release 1 is still held (once more: agent resume)");
+    assert_eq!(world.record.paused(3).await.unwrap(), None);
+    assert_eq!(world.obey(Order::Resume).await.unwrap(), "following the branch again");
+}
+
+#[tokio::test]
+async fn retry_mends_again_what_was_given_up() {
+    let world = World::new().await;
+    world.release('a').await;
+    let degraded = Degraded { since: 2, services: vec!["web".into()] };
+    world.record.degrade(&degraded).await.unwrap();
+    assert_eq!(world.obey(Order::Retry).await.unwrap(), "mending web again");
+    assert_eq!(world.record.degraded().await.unwrap(), None);
+    world.record.degrade(&degraded).await.unwrap();
+    world.release('b').await;
+    assert_eq!(world.record.degraded().await.unwrap(), None, "a new release begins anew");
 }

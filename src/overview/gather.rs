@@ -7,7 +7,7 @@ use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::reconcile::{self, Doing, HeldBack, Situation};
-use crate::record::{Record, RecordError, Release, Run, Target, Why};
+use crate::record::{Degraded, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
 
 /// How far back the record is looked through.
 const RECENT: usize = 50;
@@ -19,6 +19,10 @@ pub struct Report {
     /// `None`: nothing is live.
     pub live: Option<Live>,
     pub target: Target,
+    /// The new release is watched, and gives way to another if it turns bad.
+    pub watching: Option<Watch>,
+    pub paused: Option<Pause>,
+    pub degraded: Option<Degraded>,
     /// The run in progress.
     pub doing: Option<Run>,
     /// The turn in progress, of which the run is a part.
@@ -58,6 +62,8 @@ pub struct Wrong {
     pub subject: Option<String>,
     pub run: Option<RunId>,
     pub class: Class,
+    /// It was live before.
+    pub went_bad: bool,
     pub failure: Failure,
     pub since: i64,
     /// When it is tried again by itself.
@@ -90,12 +96,13 @@ pub struct Status {
 }
 
 /// `record`: `None` when nothing has happened yet. `daemon`: `None` when none runs; its situation, or why it does
-/// not tell. `observed`: what the engine shows, or why it does not.
+/// not tell. `observed`: what the engine shows, or why it does not. `now` in milliseconds since the Unix epoch.
 pub async fn gather(
     stack: &str,
     record: Option<&Record>,
     daemon: Option<Result<Status, String>>,
     observed: Result<Observed, String>,
+    now: i64,
 ) -> Result<Report, RecordError> {
     let mut report = Report { stack: stack.to_owned(), ..Report::default() };
     let tip = daemon.as_ref().and_then(|told| told.as_ref().ok()?.situation.tip.clone());
@@ -104,12 +111,18 @@ pub async fn gather(
         runs = record.runs(RECENT).await?;
         current = record.current().await?;
         report.target = record.target().await?;
+        report.watching = record.watch().await?.filter(|watch| watch.until > now);
+        report.paused = record.paused(now).await?;
+        report.degraded = record.degraded().await?;
         report.live = match &current {
             Some(release) => Some(live(record, release, &runs).await?),
             None => None,
         };
         report.doing = runs.iter().find(|run| run.ended_at.is_none()).cloned();
-        report.wrong = failed(record, tip.as_deref(), &runs).await?;
+        report.wrong = match &report.degraded {
+            Some(degraded) => Some(beyond_mending(degraded)),
+            None => failed(record, tip.as_deref(), &runs).await?,
+        };
     }
     match daemon {
         None => {}
@@ -157,7 +170,7 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
     let revision = tip.or(tried).and_then(|revision| revision.parse().ok());
     if let Some(revision) = revision
         && let Some(denial) = record.denial(&revision).await?
-        && let Why::Stalled { failure } = denial.why
+        && let Some(failure) = denial.why.failure().cloned()
     {
         let subject = runs.iter().find(|run| run.id == denial.run).map(|run| run.subject.clone());
         return Ok(Some(Wrong {
@@ -165,6 +178,7 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
             subject,
             run: Some(denial.run),
             class: Class::Stalled,
+            went_bad: matches!(denial.why, Why::WentBad { .. }),
             failure,
             since: denial.at,
             again_at: None,
@@ -177,19 +191,36 @@ async fn failed(record: &Record, tip: Option<&str>, runs: &[Run]) -> Result<Opti
         subject: Some(run.subject.clone()),
         run: Some(run.id),
         class: Class::Failed,
+        went_bad: false,
         failure: reason.clone(),
         since: run.ended_at.unwrap_or(run.started_at),
         again_at: None,
     }))
 }
 
+fn beyond_mending(degraded: &Degraded) -> Wrong {
+    Wrong {
+        revision: None,
+        subject: None,
+        run: None,
+        class: Class::Stalled,
+        went_bad: false,
+        failure: reconcile::given_up(degraded),
+        since: degraded.since,
+        again_at: None,
+    }
+}
+
 /// What the daemon met, with what the record knows of the same.
 fn met(wrong: reconcile::Wrong, recorded: Option<Wrong>) -> Wrong {
     let reconcile::Wrong { class, failure, since, again_at } = wrong;
     let same = recorded.filter(|recorded| recorded.failure == failure);
-    let (revision, subject, run) = match same {
-        Some(recorded) => (recorded.revision, recorded.subject, recorded.run),
-        None => (None, None, None),
-    };
-    Wrong { revision, subject, run, class, failure, since, again_at }
+    let met =
+        Wrong { revision: None, subject: None, run: None, class, went_bad: false, failure, since, again_at };
+    match same {
+        Some(Wrong { revision, subject, run, went_bad, .. }) => {
+            Wrong { revision, subject, run, went_bad, ..met }
+        }
+        None => met,
+    }
 }

@@ -27,7 +27,9 @@ pub fn outcome(run: &Run, releases: &[Release]) -> String {
     let Some(outcome) = &run.outcome else { return "in progress".to_owned() };
     let made = match run.kind {
         Kind::Deploy => releases.iter().find(|release| release.run == run.id),
-        Kind::Rollback => releases.iter().find(|release| release.revision.as_str() == run.revision),
+        Kind::Rollback | Kind::Revert => {
+            releases.iter().find(|release| release.revision.as_str() == run.revision)
+        }
         Kind::Heal => None,
     };
     match (outcome, made) {

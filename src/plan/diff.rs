@@ -12,6 +12,7 @@ use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 
 use super::address::next_address;
 use super::explain;
+use super::watch::stopped_by_hand;
 
 /// Everything one run will do. Nothing is left to decide when it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,13 +214,6 @@ fn good(service: &Service, instance: &Instance) -> bool {
         instance.running() && (instance.admitted() || service.template.networks.is_empty())
     };
     ends_well && instance.fingerprint == service.fingerprint
-}
-
-/// The engine restarts what crashes, so what has ended under such a policy was ended by a person.
-fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
-    let restarted = matches!(service.template.restart.policy.as_str(), "always" | "unless-stopped");
-    let ended = matches!(instance.condition.phase, Phase::Exited(_) | Phase::Paused);
-    restarted && ended && !service.one_shot && instance.fingerprint == service.fingerprint
 }
 
 fn retiring(instance: &Instance) -> OldInstance {

@@ -70,7 +70,8 @@ pub fn one_shot(gate: &Gate, look: &Look) -> Verdict {
     }
 }
 
-fn ended(condition: &Condition) -> Option<String> {
+/// How an instance that should run came to its end, if it did, or had to be begun again.
+pub(super) fn ended(condition: &Condition) -> Option<String> {
     let memory = if condition.out_of_memory { " (out of memory)" } else { "" };
     match condition.phase {
         Phase::Exited(code) => Some(format!("it exited with code {code}{memory}")),

@@ -155,6 +155,13 @@ impl<E: Engine> Act<'_, E> {
         self.desired.routes.iter().filter(|route| rolled(route) || !known(route)).cloned().collect()
     }
 
+    /// The services that are not what they were, by themselves or by their routes.
+    pub(super) fn touched(&self) -> BTreeSet<String> {
+        let rolled = self.plan.rolls.iter().map(|roll| roll.service.clone());
+        let refreshed = self.plan.refreshes.iter().map(|refresh| refresh.service.clone());
+        rolled.chain(refreshed).chain(self.changed_routes().into_iter().map(|route| route.service)).collect()
+    }
+
     fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {
         let text = nginx::render(&self.desired.routes, upstreams, &self.desired.nginx);
         text.map_err(|problem| vec![problem].into())

@@ -1,7 +1,8 @@
 //! What a turn should do, from what is known. Pure.
 
 use crate::model::Revision;
-use crate::record::{Hold, Target};
+use crate::model::run::ReleaseId;
+use crate::record::Target;
 
 /// What is known when a turn begins.
 #[derive(Clone, Debug)]
@@ -25,28 +26,32 @@ pub enum Decision {
     Deploy,
     /// A new commit lifts the pin.
     Unpin,
-    /// The pinned release should run.
-    Restore(Hold),
+    /// An earlier release should run.
+    Restore(ReleaseId),
     /// Nothing should run.
     Down,
 }
 
-/// `restored`: the pinned release runs already.
+/// `restored`: the release that is the target runs already.
 pub fn decide(known: &Known<'_>, restored: bool) -> Decision {
     match known.target {
         Target::Down => Decision::Down,
         Target::Pinned(pin) if !pin.hold && known.beyond_pin && !known.denied => Decision::Unpin,
-        Target::Pinned(pin) if !restored => Decision::Restore(pin.clone()),
+        Target::Pinned(pin) if !restored => Decision::Restore(pin.release),
+        // Whatever else is wanted: what turned bad goes first.
+        Target::Back { release } if !restored => Decision::Restore(*release),
         Target::Pinned(_) => Decision::Keep,
-        Target::Branch if known.denied || known.applied == Some(known.tip) => Decision::Keep,
-        Target::Branch => Decision::Deploy,
+        Target::Branch | Target::Back { .. } if known.denied || known.applied == Some(known.tip) => {
+            Decision::Keep
+        }
+        Target::Branch | Target::Back { .. } => Decision::Deploy,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::run::ReleaseId;
+    use crate::record::Hold;
 
     fn revision(digit: char) -> Revision {
         digit.to_string().repeat(40).parse().unwrap()
@@ -79,6 +84,13 @@ mod tests {
         let (a, b, target) = (revision('a'), revision('b'), pinned(false));
         assert!(matches!(decide(&known(&target, &b, &a), false), Decision::Restore(_)));
         assert_eq!(decide(&known(&target, &b, &a), true), Decision::Keep);
+    }
+
+    #[test]
+    fn what_turned_bad_gives_way_before_anything_newer_is_deployed() {
+        let (a, c, target) = (revision('a'), revision('c'), Target::Back { release: ReleaseId(2) });
+        assert_eq!(decide(&known(&target, &c, &a), false), Decision::Restore(ReleaseId(2)));
+        assert_eq!(decide(&known(&target, &c, &a), true), Decision::Deploy);
     }
 
     #[test]

@@ -7,12 +7,13 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::model::class::Class;
 use crate::model::desired::Desired;
 use crate::model::instance::Observed;
-use crate::model::run::Kind;
+use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
 use crate::plan::{nginx, upstreams};
-use crate::record::Release;
+use crate::record::{Degraded, Release};
 use crate::trigger::Reason;
 
 use super::Reconciler;
@@ -31,26 +32,42 @@ impl<E: Engine> Reconciler<E> {
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
         let desired = &self.on_this_machine(&release.desired).await?;
         let observed = self.engine.observe(&desired.stack).await?;
-        let plan = self.plan(desired, Some(desired), &observed, Purpose::Heal, &BTreeSet::new()).await?;
+        // To undo what a person did is to apply the release once more.
+        let purpose = if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal };
+        let plan = self.plan(desired, Some(desired), &observed, purpose, &BTreeSet::new()).await?;
         self.situation.send_if_modified(|situation| {
             let changed = situation.drift != plan.drift;
             situation.drift.clone_from(&plan.drift);
             changed
         });
+        if self.crashed_under_watch(desired, &observed).await? {
+            return Ok(());
+        }
         let asked = matches!(reason, Reason::Boot | Reason::Cli);
         if plan.is_empty() && !(asked && self.nginx_is_behind(desired, &observed)?) {
             return Ok(());
         }
+        let services: Vec<String> = plan.rolls.iter().map(|roll| roll.service.clone()).collect();
+        if let Some(degraded) = self.beyond_mending(services).await? {
+            return Err(Trouble::Failure { class: Class::Stalled, failure: given_up(&degraded) });
+        }
+        self.run_to(Kind::Heal, &Goal::Release(release, Purpose::Heal), &reason.to_string()).await
+    }
+
+    /// Gives up on a release that breaks as often as it is mended; only something new to reach, or a person's
+    /// word, ends that.
+    async fn beyond_mending(&self, services: Vec<String>) -> Result<Option<Degraded>, Trouble> {
+        if let Some(degraded) = self.record.degraded().await? {
+            return Ok(Some(degraded));
+        }
         let recent = self.record.runs(MOST).await?;
         let recent = recent.iter().filter(|run| run.kind == Kind::Heal && now() - run.started_at < WITHIN);
-        if recent.count() >= MOST {
-            let what = format!(
-                "degraded: mended {MOST} times in 5 minutes and broken again: {}",
-                plan.rolls.first().map_or("nginx's configuration", |roll| &roll.service)
-            );
-            return Err(Trouble::waiting(what, "look at `agent logs`; a rollback or a new commit may help"));
+        if recent.count() < MOST {
+            return Ok(None);
         }
-        self.run_to(Kind::Heal, &Goal::Release(release, Purpose::Heal), reason).await
+        let degraded = Degraded { since: now(), services };
+        self.record.degrade(&degraded).await?;
+        Ok(Some(degraded))
     }
 
     /// Whether nginx has another configuration than it would get now: its file is gone, or the agent's own
@@ -98,5 +115,15 @@ impl<E: Engine> Reconciler<E> {
     async fn drifted(&self) {
         // In memory the wake holds even when it cannot be written.
         let _ = self.wakes.wake(Reason::Drift).await;
+    }
+}
+
+/// What a degraded release is said to suffer from.
+pub fn given_up(degraded: &Degraded) -> Failure {
+    let services = degraded.services.join(", ");
+    Failure {
+        message: format!("mended {MOST} times in 5 minutes and broken again, so left as it is: {services}"),
+        hint: Some("a new commit or a rollback helps; when it is mended by hand: agent retry".into()),
+        ..Failure::default()
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::engine::Engine;
 use crate::model::instance::MountSpec;
 use crate::model::run::{Kind, ReleaseId, RunId};
-use crate::record::{Release, Target};
+use crate::record::{Hold, Release, Target};
 use crate::{roll, source};
 
 use super::Reconciler;
@@ -30,11 +30,11 @@ impl<E: Engine> Reconciler<E> {
                 self.engine.remove(&failed.id).await?;
             }
         }
-        let pinned: Option<ReleaseId> = match self.record.target().await? {
-            Target::Pinned(hold) => Some(hold.release),
-            _ => None,
+        let spared: Option<ReleaseId> = match self.record.target().await? {
+            Target::Pinned(Hold { release, .. }) | Target::Back { release } => Some(release),
+            Target::Branch | Target::Down => self.record.watch().await?.map(|watch| watch.back_to),
         };
-        self.record.prune_releases(self.config.history.keep, pinned).await?;
+        self.record.prune_releases(self.config.history.keep, spared).await?;
         for run in self.record.prune_runs(self.config.history.runs).await? {
             self.forget_logs(run);
         }

@@ -15,7 +15,6 @@ use crate::model::run::{Entry, Kind, Outcome, RunId};
 use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
 use crate::record::{Denial, Live, Release, Target, Why};
 use crate::roll::{self, Journal};
-use crate::trigger::Reason;
 
 use super::Reconciler;
 use super::apply::Act;
@@ -43,12 +42,12 @@ struct Ready {
 
 impl<E: Engine> Reconciler<E> {
     /// One run from its beginning to its recorded end.
-    pub(super) async fn run_to(&self, kind: Kind, goal: &Goal<'_>, reason: &Reason) -> Result<(), Trouble> {
+    pub(super) async fn run_to(&self, kind: Kind, goal: &Goal<'_>, reason: &str) -> Result<(), Trouble> {
         let (revision, subject) = match goal {
             Goal::Revision(revision) => ((*revision).clone(), self.subject(revision).await?),
             Goal::Release(release, _) => (release.revision.clone(), release.subject.clone()),
         };
-        let run = self.record.begin(kind, &revision, &subject, &reason.to_string(), now()).await?;
+        let run = self.record.begin(kind, &revision, &subject, reason, now()).await?;
         self.situation.send_modify(|situation| {
             if let Doing::Turn { run: doing, .. } = &mut situation.doing {
                 *doing = Some(run);
@@ -84,18 +83,19 @@ impl<E: Engine> Reconciler<E> {
             Ok(None) => return Ok(Ok(())),
             Err(trouble) => return Ok(Err(trouble)),
         };
+        let act = Act { world: self, journal, desired: &desired, before, plan: &plan, run, newer };
         let live = match goal {
-            Goal::Revision(_) => Live::New { desired: &desired, subject },
+            Goal::Revision(_) => Live::New { desired: &desired, subject, watch: self.watched(act.touched()) },
             Goal::Release(release, Purpose::Release) => Live::Again(release),
             Goal::Release(_, Purpose::Heal) => Live::Mended,
         };
-        let act = Act { world: self, journal, desired: &desired, before, plan: &plan, run, newer };
         if let Err(trouble) = act.check(&observed).await {
             return Ok(Err(trouble));
         }
         if let Err(trouble) = act.carry_out(&observed, live).await? {
             return Ok(Err(trouble));
         }
+        self.publish_watch().await?;
         act.retire().await?;
         act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
         Ok(Ok(()))
@@ -120,6 +120,9 @@ impl<E: Engine> Reconciler<E> {
         };
         for text in &rendered.warnings {
             journal.write(Entry::Note { text: text.clone() }).await?;
+        }
+        if let Some(text) = self.unwatched(&rendered.desired).filter(|_| matches!(goal, Goal::Revision(_))) {
+            journal.write(Entry::Note { text: text.to_owned() }).await?;
         }
         let purpose = match goal {
             Goal::Release(_, purpose) => *purpose,
@@ -239,11 +242,16 @@ impl<E: Engine> Reconciler<E> {
             let journal = self.journal(run);
             journal.write(Entry::Ended { outcome }).await?;
         }
-        if let Err(Trouble::Failure { class: Class::Stalled, failure }) = &result
-            && kind == Kind::Deploy
-        {
-            let why = Why::Stalled { failure: failure.clone() };
-            self.record.deny(Denial { revision: revision.clone(), why, run, at: now() }).await?;
+        match (&result, kind) {
+            (Err(Trouble::Failure { class: Class::Stalled, failure }), Kind::Deploy) => {
+                let why = Why::Stalled { failure: failure.clone() };
+                self.record.deny(Denial { revision: revision.clone(), why, run, at: now() }).await?;
+            }
+            // What turned bad stays, and is mended as far as it can be, until somebody pushes something better.
+            (Err(Trouble::Failure { class: Class::Stalled, .. }), Kind::Revert) => {
+                self.record.set_target(&Target::Branch).await?;
+            }
+            _ => {}
         }
         if result.is_ok() {
             // After a failure what was built is still wanted: the mended revision shares most of it.
@@ -275,8 +283,11 @@ impl<E: Engine> Reconciler<E> {
 
     async fn outdated(&self, kind: Kind, revision: &Revision) -> Result<bool, Trouble> {
         match (kind, self.record.target().await?) {
-            (_, Target::Down) | (Kind::Deploy | Kind::Heal, Target::Pinned(_)) => Ok(true),
-            (Kind::Rollback, Target::Branch) => Ok(true),
+            (_, Target::Down) | (Kind::Deploy | Kind::Heal, Target::Pinned(_) | Target::Back { .. }) => {
+                Ok(true)
+            }
+            (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
+            (Kind::Revert, target) => Ok(!matches!(target, Target::Back { .. })),
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }

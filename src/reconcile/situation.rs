@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::class::Class;
 use crate::model::run::{Failure, RunId};
+use crate::record::Watch;
 
 /// Published whenever it changes. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub struct Situation {
     /// Where it pointed then.
     pub tip: Option<String>,
     pub wrong: Option<Wrong>,
+    /// The new release that is being watched.
+    pub watching: Option<Watch>,
     /// Why the tip is not run, though nothing is wrong with it.
     pub held_back: Option<HeldBack>,
     /// What a person changed by hand and is left as it is.

@@ -11,10 +11,12 @@ use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
 use crate::record::{Hold, Release, Target, Why};
+use crate::report;
 use crate::trigger::Reason;
 
 use super::Reconciler;
 use super::decide::{Decision, Known, decide};
+use super::healing::given_up;
 use super::journal::now;
 use super::render::blocking;
 use super::run::Goal;
@@ -32,6 +34,7 @@ impl<E: Engine> Reconciler<E> {
         loop {
             let reason = tokio::select! {
                 reason = self.wakes.next() => reason,
+                () = self.pause_over() => Reason::PauseOver,
                 () = stop.cancelled() => return,
             };
             self.turn(&reason).await;
@@ -80,20 +83,31 @@ impl<E: Engine> Reconciler<E> {
         };
         let current = self.record.current().await?;
         let decision = self.decision(&target, tip.as_ref(), current.as_ref(), reason).await?;
+        if self.record.paused(now()).await?.is_some() && !by_a_person(&decision, &target) {
+            return unreachable.map_or(Ok(()), Err);
+        }
         match (decision, tip) {
             (Decision::Deploy, Some(tip)) => self.deploy(&tip, reason).await?,
             (Decision::Unpin, Some(tip)) => {
                 self.record.set_target(&Target::Branch).await?;
                 self.deploy(&tip, reason).await?;
             }
-            (Decision::Restore(hold), _) => {
+            (Decision::Restore(id), _) if matches!(target, Target::Back { .. }) => {
+                let release = self.record.release(id).await?;
+                let goal = Goal::Release(&release, Purpose::Release);
+                self.run_to(Kind::Revert, &goal, &self.what_went_bad().await?).await?;
+                // Somebody may have mended it meanwhile: that push was heard, and not looked at.
+                let _ = self.wakes.wake(Reason::Watch).await;
+            }
+            (Decision::Restore(id), _) => {
                 if let Some(trouble) =
                     self.stalled().await.filter(|_| !matches!(reason, Reason::Cli | Reason::Boot))
                 {
                     return Err(trouble);
                 }
-                let release = self.record.release(hold.release).await?;
-                self.run_to(Kind::Rollback, &Goal::Release(&release, Purpose::Release), reason).await?;
+                let release = self.record.release(id).await?;
+                let goal = Goal::Release(&release, Purpose::Release);
+                self.run_to(Kind::Rollback, &goal, &reason.to_string()).await?;
             }
             _ => {
                 if let Some(current) = current.filter(|_| looks_at_containers(reason)) {
@@ -110,6 +124,26 @@ impl<E: Engine> Reconciler<E> {
         let standing = self.standing().await.is_some_and(|standing| standing.failure == wrong.failure);
         (wrong.class == Class::Stalled && !standing)
             .then_some(Trouble::Failure { class: wrong.class, failure: wrong.failure })
+    }
+
+    /// Why a revert begins, in a line.
+    async fn what_went_bad(&self) -> Result<String, Trouble> {
+        let Some(applied) = self.record.applied().await? else { return Ok(String::new()) };
+        let why = self.record.denial(&applied).await?.map(|denial| denial.why);
+        let failure = why.as_ref().and_then(Why::failure);
+        Ok(failure.map_or_else(String::new, |failure| {
+            let service = failure.service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
+            format!("{} {service}{}", applied.short(), failure.message)
+        }))
+    }
+
+    /// Waits for the end of a pause that has one.
+    async fn pause_over(&self) {
+        let pause = self.record.paused(now()).await.ok().flatten();
+        match pause.and_then(|pause| pause.until) {
+            Some(until) => tokio::time::sleep(Duration::from_millis((until - now()).max(0) as u64)).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Asks the remote where the branch points.
@@ -132,12 +166,16 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<Decision, Trouble> {
         let applied = self.record.applied().await?;
         let restored = match target {
-            Target::Pinned(hold) => current.is_some_and(|current| current.id == hold.release),
+            Target::Pinned(Hold { release, .. }) | Target::Back { release } => {
+                current.is_some_and(|current| current.id == *release)
+            }
             _ => false,
         };
         let Some(tip) = tip else {
             return Ok(match target {
-                Target::Pinned(hold) if !restored => Decision::Restore(hold.clone()),
+                Target::Pinned(Hold { release, .. }) | Target::Back { release } if !restored => {
+                    Decision::Restore(*release)
+                }
                 _ => Decision::Keep,
             });
         };
@@ -184,7 +222,7 @@ impl<E: Engine> Reconciler<E> {
         if revision != tip && !self.cleared(revision).await? {
             return Ok(());
         }
-        self.run_to(Kind::Deploy, &Goal::Revision(revision), reason).await
+        self.run_to(Kind::Deploy, &Goal::Revision(revision), &reason.to_string()).await
     }
 
     /// The turn is over: what it met is what is wrong now, or else what keeps the tip from going live.
@@ -194,6 +232,9 @@ impl<E: Engine> Reconciler<E> {
             Err(Trouble::Failure { class, failure }) => Some((class, failure)),
         };
         let standing = self.standing().await;
+        if let Err(error) = self.publish_watch().await {
+            tracing::error!("{}", report::line(&error));
+        }
         self.situation.send_modify(|situation| {
             situation.doing = Doing::Idle;
             situation.turns += 1;
@@ -201,16 +242,17 @@ impl<E: Engine> Reconciler<E> {
         });
     }
 
-    /// Why the tip is not tried again. A turn that leaves it alone meets nothing, and yet something is wrong.
+    /// What was given up, or why the tip is not tried again. A turn that leaves it alone meets nothing, and yet
+    /// something is wrong.
     async fn standing(&self) -> Option<Wrong> {
+        if let Ok(Some(degraded)) = self.record.degraded().await {
+            let (failure, since) = (given_up(&degraded), degraded.since);
+            return Some(Wrong { class: Class::Stalled, failure, since, again_at: None });
+        }
         let tip = self.situation.borrow().tip.as_deref().and_then(|tip| tip.parse().ok())?;
         let denial = self.record.denial(&tip).await.ok()??;
-        match denial.why {
-            Why::Stalled { failure } => {
-                Some(Wrong { class: Class::Stalled, failure, since: denial.at, again_at: None })
-            }
-            Why::RolledBack => None,
-        }
+        let failure = denial.why.failure()?.clone();
+        Some(Wrong { class: Class::Stalled, failure, since: denial.at, again_at: None })
     }
 
     fn wrong(&self, (class, failure): (Class, Failure), before: Option<Wrong>) -> Wrong {
@@ -250,6 +292,11 @@ impl<E: Engine> Reconciler<E> {
         self.engine.remove_networks(stack).await?;
         Ok(self.record.forget_current().await?)
     }
+}
+
+/// What a person asked for by name is done in a pause too; everything else waits.
+fn by_a_person(decision: &Decision, target: &Target) -> bool {
+    matches!((decision, target), (Decision::Restore(_), Target::Pinned(_)))
 }
 
 /// A poll asks the branch only: what happens to containers is told by the engine's own events.

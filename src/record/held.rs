@@ -17,6 +17,8 @@ pub enum Target {
     Branch,
     /// A release that a person chose.
     Pinned(Hold),
+    /// The release before one that turned bad; once it is there, the branch again.
+    Back { release: ReleaseId },
     /// Nothing: a person took the stack down.
     Down,
 }
@@ -47,11 +49,23 @@ pub struct Denial {
 pub enum Why {
     /// It failed in a way that only a change can mend.
     Stalled { failure: Failure },
+    /// It was live, and turned bad while it was watched.
+    WentBad { failure: Failure },
     /// A person rolled it back.
     RolledBack,
 }
 
-const TARGET: &str = "target";
+impl Why {
+    /// What went wrong, unless it is a person's choice.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Stalled { failure } | Self::WentBad { failure } => Some(failure),
+            Self::RolledBack => None,
+        }
+    }
+}
+
+pub(super) const TARGET: &str = "target";
 const ALLOW_PRUNE: &str = "allow-prune";
 const THROUGH_FREEZE: &str = "through-freeze-until";
 
@@ -160,5 +174,5 @@ impl Record {
     }
 }
 
-const DENY: &str = "INSERT INTO denials (revision, why, run, at) VALUES (?1, ?2, ?3, ?4)
+pub(super) const DENY: &str = "INSERT INTO denials (revision, why, run, at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT DO UPDATE SET why = ?2, run = ?3, at = ?4";

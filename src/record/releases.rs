@@ -1,5 +1,7 @@
 //! Releases: what a run made live, whole, so that it can be restored with nothing else.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
@@ -7,8 +9,11 @@ use crate::model::Revision;
 use crate::model::desired::Desired;
 use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
 
+use super::halt::DEGRADED;
+use super::held::TARGET;
 use super::runs::append;
-use super::{Record, RecordError, facts};
+use super::watch::{self, Watch};
+use super::{Record, RecordError, Target, facts};
 
 /// What a run made live; immutable. Time is milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,11 +28,20 @@ pub struct Release {
     pub desired: Desired,
 }
 
+/// How a new release is to be watched.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// What differs from the release before.
+    pub services: BTreeSet<String>,
+    /// Milliseconds.
+    pub long: i64,
+}
+
 /// What is live once a run has switched.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Live<'a> {
     /// Something new, which becomes a release.
-    New { desired: &'a Desired, subject: &'a str },
+    New { desired: &'a Desired, subject: &'a str, watch: Option<Watched> },
     /// An earlier release.
     Again(&'a Release),
     /// The current release still, whatever revisions without a release were live after it.
@@ -35,21 +49,26 @@ pub enum Live<'a> {
 }
 
 /// Which release runs.
-const CURRENT: &str = "current-release";
+pub(super) const CURRENT: &str = "current-release";
 /// The newest revision that is live, though it may have changed nothing.
-const APPLIED: &str = "applied-revision";
+pub(super) const APPLIED: &str = "applied-revision";
 
 impl Record {
     /// Requests go to the run's instances: its log says so and its result is the current release, in one
     /// transaction. What follows in the run, retiring the old instances, changes neither.
     pub async fn switched(&self, run: RunId, live: Live<'_>, now: i64) -> Result<(), RecordError> {
         match live {
-            Live::New { desired, subject } => self.release_new(run, desired, subject, now).await,
+            Live::New { desired, subject, watch } => {
+                self.release_new(run, desired, subject, watch, now).await
+            }
             Live::Again(release) => {
                 let (id, revision) = (release.id, release.revision.to_string());
                 self.store
                     .write(move |sql| {
                         append(sql, run, &Entry::Switched, now)?;
+                        if facts::get(sql, TARGET)? == Some(Target::Back { release: id }) {
+                            facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
+                        }
                         make_current(sql, id, &revision)
                     })
                     .await
@@ -63,6 +82,7 @@ impl Record {
         run: RunId,
         desired: &Desired,
         subject: &str,
+        watched: Option<Watched>,
         now: i64,
     ) -> Result<(), RecordError> {
         let (text, revision) = (serde_json::to_string(desired)?, desired.revision.to_string());
@@ -75,7 +95,13 @@ impl Record {
                      VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![run.0, revision, subject, now, text])?;
-                make_current(sql, ReleaseId(sql.last_insert_rowid()), &revision)
+                let id = ReleaseId(sql.last_insert_rowid());
+                if let Some(Watched { services, long }) = watched
+                    && let Some(back_to) = facts::get(sql, CURRENT)?
+                {
+                    watch::begin(sql, &Watch { run, back_to, services, since: now, until: now + long })?;
+                }
+                make_current(sql, id, &revision)
             })
             .await
     }
@@ -86,6 +112,7 @@ impl Record {
         self.store
             .write(move |sql| {
                 facts::set(sql, APPLIED, &revision)?;
+                facts::forget(sql, DEGRADED)?;
                 append(sql, run, &Entry::Ended { outcome: Outcome::Unchanged }, now)?;
                 Ok(())
             })
@@ -149,6 +176,7 @@ impl Record {
 
 fn make_current(sql: &Connection, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
     facts::set(sql, CURRENT, &id.0.to_string())?;
+    facts::forget(sql, DEGRADED)?;
     facts::set(sql, APPLIED, &serde_json::to_string(revision)?)
 }
 

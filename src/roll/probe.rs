@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::model::desired::{Probe, ProbeKind};
 
 /// Asks once. `Err` says what was met.
-pub(super) async fn ask(probe: &Probe, address: Ipv4Addr, within: Duration) -> Result<(), String> {
+pub async fn ask(probe: &Probe, address: Ipv4Addr, within: Duration) -> Result<(), String> {
     let at = SocketAddr::from((address, probe.port));
     let answer = match &probe.kind {
         ProbeKind::Tcp => tokio::time::timeout(within, connect(at)).await.map(|result| result.map(drop)),

@@ -51,3 +51,4 @@ mod shapes;
 mod starved;
 mod strangers;
 mod stripe;
+mod watch;

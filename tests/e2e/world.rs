@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) daemon: Option<Daemon>,
     /// Appended to the configuration.
     pub(crate) settings: String,
+    /// More keys of `[roll]`.
+    pub(crate) roll: String,
     /// Where the agent fetches from.
     pub(crate) url: String,
     /// Where its webhooks are told: on a port of the agent's own, or through nginx.
@@ -62,6 +64,7 @@ impl World {
             hooks: free_port(),
             url,
             daemon: None,
+            roll: String::new(),
             settings: "[poll]\nschedule = \"off\"\n".to_owned(),
             runtime,
             folder,
@@ -130,7 +133,7 @@ impl World {
                 true => "listen = \"\"\npublish = \"/webhooks/\"".to_owned(),
                 false => format!("listen = \"127.0.0.1:{}\"", self.hooks),
             },
-            if self.settings.contains("[roll]") { "" } else { ROLL },
+            if self.settings.contains("[roll]") { String::new() } else { format!("{ROLL}\n{}", self.roll) },
             if self.settings.contains("[source]") { String::new() } else { self.source("") },
             self.settings,
         );

@@ -20,6 +20,7 @@ pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> St
     if let Some(wrong) = &report.wrong {
         lines.extend(trouble(wrong, clock, columns));
     }
+    lines.extend(by_itself(report, clock));
     lines.extend(report.held_back.iter().flat_map(|held| held_back(held, clock, columns)));
     lines.extend(waiting(report, clock));
     lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
@@ -44,20 +45,24 @@ fn first(report: &Report, clock: &Clock, columns: usize) -> String {
         };
     };
     let word = match &report.target {
+        _ if report.degraded.is_some() => "degraded".red().bold().to_string(),
+        _ if report.paused.is_some() => "paused".yellow().bold().to_string(),
         Target::Pinned(hold) if hold.release == *release => "held".yellow().bold().to_string(),
         Target::Down => "going down".yellow().bold().to_string(),
         _ => "live".green().bold().to_string(),
     };
     let revision = short(revision);
     let tail = format!("release {release}, since {} ({})", clock.at(*since), clock.ago(*since));
-    // Four gaps of two blanks, two quotes, and a word of four letters.
-    let taken = report.stack.chars().count() + 4 + revision.len() + tail.chars().count() + 9;
+    // Four gaps of two blanks, and two quotes.
+    let word_length = anstream::adapter::strip_str(&word).to_string().len();
+    let taken = report.stack.chars().count() + word_length + revision.len() + tail.chars().count() + 9;
     let subject = cut(subject, columns.saturating_sub(taken).max(8));
     format!("{stack}  {word}  {revision} \"{subject}\"  {}", tail.dimmed())
 }
 
 fn trouble(wrong: &Wrong, clock: &Clock, columns: usize) -> Vec<String> {
     let what = match &wrong.revision {
+        Some(revision) if wrong.went_bad => format!("{}: ", short(revision)),
         Some(revision) => format!("{} failed: ", short(revision)),
         None => String::new(),
     };
@@ -78,9 +83,29 @@ fn trouble(wrong: &Wrong, clock: &Clock, columns: usize) -> Vec<String> {
     lines
 }
 
+/// What the agent will do, or not do, without being asked.
+fn by_itself(report: &Report, clock: &Clock) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(pause) = &report.paused {
+        let until = pause.until.map_or_else(String::new, |until| format!("{} or ", clock.at(until)));
+        let since = clock.at(pause.since);
+        lines.push(format!("  paused at {since} until {until}`agent resume`: nothing is deployed or healed"));
+    }
+    if let Some(watch) = &report.watching {
+        let until = clock.second(watch.until);
+        let back = format!("if it goes bad, release {} comes back", watch.back_to);
+        lines.push(match report.daemon {
+            Daemon::Down => format!("  to be watched until {until}, but the agent is not running"),
+            _ => format!("  watching until {until}: {back}"),
+        });
+    }
+    lines
+}
+
 fn held(report: &Report, clock: &Clock) -> Vec<String> {
     match &report.target {
         Target::Branch => Vec::new(),
+        Target::Back { release } => vec![format!("  going back to release {release}")],
         Target::Down => vec!["  a person took it down; agent resume brings it back".to_owned()],
         Target::Pinned(hold) => {
             let mut lines = Vec::new();

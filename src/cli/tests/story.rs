@@ -14,11 +14,13 @@ use crate::model::place::Place;
 use crate::model::route::Route;
 use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::plan::diff::{Build, NewInstance, OldInstance, Plan, Removal, Roll};
-use crate::record::{Denial, Hold, Live, Record, Why};
+use crate::record::{Denial, Hold, Live, Record, Watched, Why};
 use crate::store::Store;
 
 /// 2026-11-22 14:02:00 UTC, in milliseconds.
 pub(crate) const AT: i64 = 1_795_356_120_000;
+/// Two hours later: when people look.
+const NOW: i64 = AT + 2 * 3_600_000;
 
 pub(crate) struct Story {
     pub(crate) config: Config,
@@ -89,6 +91,43 @@ impl Story {
         story
     }
 
+    /// Two releases, and a third that has been live for twelve seconds of the minute it is watched.
+    pub(crate) async fn watched() -> Self {
+        let story = Self::live().await;
+        let at = NOW - 12_000;
+        let run = story.begin(Kind::Deploy, 'c', "Sell more", "webhook 8a1f", at - 3_000).await;
+        story.record.keep_intent(run, &plan('c'), &desired('c')).await.unwrap();
+        let services = ["flask-soft".to_owned()].into();
+        let watch = Some(Watched { services, long: 60_000 });
+        story.goes_live(run, Live::New { desired: &desired('c'), subject: "Sell more", watch }, at).await;
+        story
+    }
+
+    /// The third turned bad …
+    pub(crate) async fn went_bad() -> Self {
+        let story = Self::watched().await;
+        let watch = story.record.watch().await.unwrap().unwrap();
+        let failure = Failure {
+            message:
+                "went bad 4 s after it was live: 12 of its 20 answers within 10 s were server errors, 60 % \
+                (0 % of 340 in the minute before the switch)"
+                    .into(),
+            hint: Some("mend it and push; to try it again as it is: agent retry".into()),
+            ..failure()
+        };
+        assert!(story.record.go_back(&watch, failure, NOW - 8_000).await.unwrap());
+        story
+    }
+
+    /// … and the second is back.
+    pub(crate) async fn reverted() -> Self {
+        let story = Self::went_bad().await;
+        let second = story.record.release(ReleaseId(2)).await.unwrap();
+        let run = story.begin(Kind::Revert, 'b', "Fix the cart", "cccccccccc went bad", NOW - 7_500).await;
+        story.goes_live(run, Live::Again(&second), NOW - 7_000).await;
+        story
+    }
+
     pub(crate) async fn heal(&self) {
         let at = AT + 5_000_000;
         let run =
@@ -105,7 +144,7 @@ impl Story {
 
     async fn succeed(&self, digit: char, subject: &str, reason: &str, at: i64) {
         let run = self.begin(Kind::Deploy, digit, subject, reason, at - 8_400).await;
-        self.goes_live(run, Live::New { desired: &desired(digit), subject }, at).await;
+        self.goes_live(run, Live::New { desired: &desired(digit), subject, watch: None }, at).await;
     }
 
     async fn goes_live(&self, run: RunId, live: Live<'_>, at: i64) {

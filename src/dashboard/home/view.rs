@@ -160,16 +160,19 @@ fn head(report: &Report) -> Head {
         (None, _) if report.doing.is_some() => ("Going live".to_owned(), Tone::Busy),
         (None, _) => ("Nothing is live yet".to_owned(), Tone::Doubtful),
         (Some(_), Target::Down) => ("Going down".to_owned(), Tone::Busy),
+        (Some(_), _) if report.degraded.is_some() => ("Degraded".to_owned(), Tone::Bad),
+        (Some(_), _) if report.paused.is_some() => ("Paused".to_owned(), Tone::Doubtful),
         (Some(_), _) if unwell == 1 => ("Live, but 1 container is not well".to_owned(), Tone::Bad),
         (Some(_), _) if unwell > 1 => (format!("Live, but {unwell} containers are not well"), Tone::Bad),
         (Some(live), Target::Pinned(hold)) if hold.release == live.release => {
             ("Live and held".to_owned(), Tone::Doubtful)
         }
-        (Some(_), Target::Pinned(_)) => ("Going back".to_owned(), Tone::Busy),
+        (Some(_), Target::Pinned(_) | Target::Back { .. }) => ("Going back".to_owned(), Tone::Busy),
         (Some(_), Target::Branch) if report.doing.is_some() => {
             ("Live, a change is on its way".to_owned(), Tone::Busy)
         }
         (Some(_), Target::Branch) => match &report.wrong {
+            None if report.watching.is_some() => ("Live and watched".to_owned(), Tone::Good),
             None => ("Live".to_owned(), Tone::Good),
             Some(Wrong { revision: Some(_), .. }) => {
                 ("Live, the newest push is not".to_owned(), Tone::Doubtful)
@@ -191,6 +194,7 @@ fn shown(live: &Live, clock: &Clock) -> Shown {
 
 fn trouble(wrong: &Wrong, clock: &Clock) -> Trouble {
     let title = match &wrong.revision {
+        Some(revision) if wrong.went_bad => format!("{} went bad", short(revision)),
         Some(revision) => format!("{} did not go live", short(revision)),
         None => "Something is wrong".to_owned(),
     };
@@ -206,8 +210,19 @@ fn trouble(wrong: &Wrong, clock: &Clock) -> Trouble {
 }
 
 fn held(report: &Report, clock: &Clock) -> Option<Held> {
+    if let Some(pause) = &report.paused {
+        return Some(Held {
+            text: "A person paused the agent: nothing is deployed, healed or taken back.".to_owned(),
+            until: if pause.until.is_some() {
+                "the time is up, or somebody resumes"
+            } else {
+                "somebody resumes"
+            },
+            since: Some(Moment::new(clock, pause.since)),
+        });
+    }
     match &report.target {
-        Target::Branch => None,
+        Target::Branch | Target::Back { .. } => None,
         Target::Down => Some(Held {
             text: "A person took the stack down. Its volumes are kept.".to_owned(),
             until: "somebody resumes",
@@ -288,6 +303,7 @@ fn kept(release: &Release, current: Option<ReleaseId>, clock: &Clock) -> Kept {
 fn denied(denial: &Denial, clock: &Clock) -> Denied {
     let why = match &denial.why {
         Why::Stalled { failure } => format!("it failed: {}", crate::overview::brief(failure)),
+        Why::WentBad { failure } => format!("it {}", crate::overview::brief(failure)),
         Why::RolledBack => "it was rolled back".to_owned(),
     };
     Denied {

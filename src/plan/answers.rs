@@ -1,0 +1,236 @@
+//! Server errors, counted from nginx's own log: does a service answer worse than it did before the switch? Pure.
+//!
+//! What a client broke off (499) says nothing of the service and is not counted at all. Nor is an answer of an old
+//! instance: what it leaves unfinished when its time to drain is over ends as an error, and is not the new one's.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+
+use chrono::DateTime;
+use serde::Deserialize;
+
+/// Seconds, as long as what is judged at once, and what it is compared with.
+const WINDOW: i64 = 10;
+const BEFORE: i64 = 60;
+/// Fewer answers than these say little, however bad their share.
+const LEAST_ANSWERS: usize = 10;
+const LEAST_ERRORS: usize = 5;
+/// Percent.
+const LEAST_SHARE: usize = 20;
+/// How many times the share of before.
+const JUMP: usize = 2;
+
+/// One answer, as nginx logged it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Seconds since the Unix epoch.
+    pub at: i64,
+    pub service: String,
+    pub error: bool,
+    /// The instance that was asked last; none when nginx had nobody to ask.
+    pub instance: Option<Ipv4Addr>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    service: String,
+    status: String,
+    #[serde(default)]
+    upstream: String,
+}
+
+impl Answer {
+    /// From a line of the built-in template's access log; `None` for any other line, and for what does not count.
+    pub fn read(line: &str) -> Option<Self> {
+        let line: Line = serde_json::from_str(line).ok()?;
+        let status: u16 = line.status.parse().ok()?;
+        let at = DateTime::parse_from_rfc3339(&line.time).ok()?.timestamp();
+        // `10.0.0.2:80, 10.0.0.3:80` when a second instance was tried.
+        let last = line.upstream.rsplit([',', ' ']).next().unwrap_or_default();
+        let instance = last.split(':').next().and_then(|address| address.parse().ok());
+        (status != 499).then_some(Self { at, service: line.service, error: status >= 500, instance })
+    }
+}
+
+/// Whether a template of an operator's own writes these lines.
+pub fn are_told_by(template: &str) -> bool {
+    let fields = [r#""time":"$time_iso8601""#, r#""service":"$agent_service""#, r#""status":"$status""#];
+    fields.iter().all(|field| template.contains(field))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    answers: usize,
+    errors: usize,
+}
+
+impl Share {
+    fn add(&mut self, error: bool) {
+        self.answers += 1;
+        self.errors += usize::from(error);
+    }
+
+    /// Whole percent.
+    fn percent(self) -> usize {
+        (self.errors * 100).checked_div(self.answers).unwrap_or(0)
+    }
+}
+
+/// The answers of some services around a switch.
+#[derive(Debug)]
+pub struct Tally {
+    /// Seconds since the Unix epoch.
+    switched: i64,
+    services: BTreeSet<String>,
+    before: BTreeMap<String, Share>,
+    since: BTreeMap<String, VecDeque<(i64, bool)>>,
+}
+
+impl Tally {
+    /// `switched_at`: when requests began to go to new instances, in milliseconds since the Unix epoch.
+    pub fn new(services: impl IntoIterator<Item = String>, switched_at: i64) -> Self {
+        Self {
+            switched: switched_at / 1000,
+            services: services.into_iter().collect(),
+            before: BTreeMap::new(),
+            since: BTreeMap::new(),
+        }
+    }
+
+    /// From where on the log is of interest, in seconds since the Unix epoch.
+    pub fn from(&self) -> i64 {
+        self.switched - BEFORE
+    }
+
+    /// Takes the log's next answer. `new`: the addresses that the new instances have. Returns the service and what
+    /// is wrong with its answers once that is certain.
+    pub fn count(&mut self, answer: &Answer, new: &BTreeSet<Ipv4Addr>) -> Option<(String, String)> {
+        if !self.services.contains(&answer.service) {
+            return None;
+        }
+        // In the second of the switch nobody can tell.
+        if answer.at <= self.switched {
+            if answer.at > self.from() {
+                self.before.entry(answer.service.clone()).or_default().add(answer.error);
+            }
+            return None;
+        }
+        if answer.instance.is_some_and(|instance| !new.contains(&instance)) {
+            return None;
+        }
+        let since = self.since.entry(answer.service.clone()).or_default();
+        since.push_back((answer.at, answer.error));
+        while since.front().is_some_and(|(at, _)| *at <= answer.at - WINDOW) {
+            since.pop_front();
+        }
+        let mut now = Share::default();
+        since.iter().for_each(|(_, error)| now.add(*error));
+        let before = self.before.get(&answer.service).copied().unwrap_or_default();
+        jumped(now, before).then(|| (answer.service.clone(), told(now, before)))
+    }
+}
+
+fn jumped(now: Share, before: Share) -> bool {
+    now.answers >= LEAST_ANSWERS
+        && now.errors >= LEAST_ERRORS
+        && now.percent() >= LEAST_SHARE
+        && now.percent() >= JUMP * before.percent()
+}
+
+fn told(now: Share, before: Share) -> String {
+    let was = match before.answers {
+        0 => "nobody had asked it in the minute before the switch".to_owned(),
+        many => format!("{} % of {many} in the minute before the switch", before.percent()),
+    };
+    format!(
+        "{} of its {} answers within {WINDOW} s were server errors, {} % ({was})",
+        now.errors,
+        now.answers,
+        now.percent()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWITCHED: i64 = 1_795_356_120;
+    const NEW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const OLD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn answer(after: i64, error: bool, instance: Option<Ipv4Addr>) -> Answer {
+        Answer { at: SWITCHED + after, service: "web".into(), error, instance }
+    }
+
+    /// What is said of these answers, each so many seconds after the switch.
+    fn judged(answers: impl IntoIterator<Item = Answer>) -> Option<String> {
+        let mut tally = Tally::new(["web".to_owned()], SWITCHED * 1000 + 400);
+        let new = BTreeSet::from([NEW]);
+        answers.into_iter().find_map(|answer| tally.count(&answer, &new)).map(|(_, told)| told)
+    }
+
+    fn many(count: usize, after: i64, error: bool) -> impl Iterator<Item = Answer> {
+        std::iter::repeat_n(answer(after, error, Some(NEW)), count)
+    }
+
+    #[test]
+    fn a_jump_is_told_with_its_numbers() {
+        let before = (0..40).map(|n| answer(-n, n == 7, Some(OLD)));
+        let after = many(12, 1, false).chain(many(5, 3, true));
+        assert_eq!(
+            judged(before.chain(after)).unwrap(),
+            "5 of its 17 answers within 10 s were server errors, 29 % (2 % of 40 in the minute before the switch)"
+        );
+        let told = judged(many(5, 1, false).chain(many(5, 2, true))).unwrap();
+        assert!(told.ends_with("50 % (nobody had asked it in the minute before the switch)"), "{told}");
+    }
+
+    #[test]
+    fn errors_that_were_there_before_are_no_jump() {
+        let before = (0..20).map(|n| answer(-n, n % 2 == 0, Some(OLD)));
+        let after = (0..40).map(|n| answer(n / 4 + 1, n % 10 < 9, Some(NEW)));
+        assert_eq!(judged(before.chain(after)), None);
+    }
+
+    #[test]
+    fn few_errors_among_many_answers_and_few_answers_at_all_are_no_jump() {
+        assert_eq!(judged(many(9, 1, true)), None);
+        assert_eq!(judged(many(6, 1, false).chain(many(4, 1, true))), None);
+        assert_eq!(judged(many(41, 1, false).chain(many(10, 2, true))), None);
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let trickle = (1..30).flat_map(|n| many(2, n, false).chain(many(usize::from(n % 4 == 0), n, true)));
+        assert_eq!(judged(trickle), None);
+        assert!(judged(many(100, 1, false).chain(many(10, 12, true))).is_some());
+    }
+
+    #[test]
+    fn old_instances_and_other_services_do_not_count_but_nginx_itself_does() {
+        assert_eq!(judged((0..50).map(|_| answer(1, true, Some(OLD)))), None);
+        assert!(judged((0..10).map(|_| answer(1, true, None))).is_some());
+        let other = Answer { service: "api".into(), ..answer(1, true, Some(NEW)) };
+        assert_eq!(judged(std::iter::repeat_n(other, 50)), None);
+    }
+
+    #[test]
+    fn the_built_in_template_tells_its_answers() {
+        assert!(are_told_by(include_str!("nginx/nginx.conf.j2")));
+        assert!(!are_told_by("access_log off;"));
+    }
+
+    #[test]
+    fn lines_are_read_as_the_template_writes_them() {
+        let line = r#"{"time":"2026-11-22T14:02:01+00:00","client":"10.0.0.9","host":"x","method":"GET","uri":"/","status":"502","bytes":"0","seconds":"0.001","service":"web","upstream":"10.0.0.1:80, 10.0.0.2:80","upstream_status":"502, 502","upstream_seconds":"0.1, 0.1"}"#;
+        assert_eq!(Answer::read(line), Some(answer(1, true, Some(NEW))));
+        assert_eq!(Answer::read(&line.replace("\"502\"", "\"499\"")), None);
+        let nobody = Answer::read(&line.replace("10.0.0.1:80, 10.0.0.2:80", "")).unwrap();
+        assert_eq!(nobody.instance, None);
+        // nginx names the pool when all of its instances count as down.
+        let pool = Answer::read(&line.replace("10.0.0.1:80, 10.0.0.2:80", "agent_web_80")).unwrap();
+        assert_eq!(pool.instance, None);
+        assert_eq!(Answer::read("2026/11/22 14:02:01 [error] 30#30: connect() failed"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Does an instance that is live stay well? One look after the other; pure.
+//!
+//! Harder to satisfy than the gate, which waits for what is not there yet: here something was there and went.
+
+use std::collections::BTreeMap;
+
+use crate::model::desired::Service;
+use crate::model::instance::{Health, Instance, InstanceId, Phase};
+
+use super::verdict;
+
+/// Looks in a row: one alone may have met a moment's load.
+const MISSES: u32 = 3;
+
+/// What was met at the instances of one release so far.
+#[derive(Debug, Default)]
+pub struct Wellbeing {
+    misses: BTreeMap<InstanceId, u32>,
+}
+
+impl Wellbeing {
+    /// Takes one more look; `probe` is what the agent's own question met, if it asked. Returns what is wrong.
+    pub fn look(
+        &mut self,
+        service: &Service,
+        instance: &Instance,
+        probe: Option<&Result<(), String>>,
+    ) -> Option<String> {
+        if let Some(end) = crashed(service, instance) {
+            return Some(end);
+        }
+        if instance.condition.health == Some(Health::Unhealthy) {
+            return Some("its health check says unhealthy".into());
+        }
+        match probe {
+            Some(Err(met)) if instance.running() => {
+                let misses = self.misses.entry(instance.id.clone()).or_default();
+                *misses += 1;
+                (*misses >= MISSES).then(|| format!("{MISSES} times in a row: {met}"))
+            }
+            _ => {
+                self.misses.remove(&instance.id);
+                None
+            }
+        }
+    }
+}
+
+/// How an instance ended by itself, if it did. What a person ended is not told: see [`stopped_by_hand`].
+pub fn crashed(service: &Service, instance: &Instance) -> Option<String> {
+    if service.one_shot || stopped_by_hand(service, instance) {
+        return None;
+    }
+    verdict::ended(&instance.condition)
+}
+
+/// The engine restarts what crashes, so what has ended under such a policy was ended by a person.
+pub fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
+    let restarted = matches!(service.template.restart.policy.as_str(), "always" | "unless-stopped");
+    let ended = matches!(instance.condition.phase, Phase::Exited(_) | Phase::Paused);
+    restarted && ended && !service.one_shot && instance.fingerprint == service.fingerprint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::instance::Condition;
+    use crate::model::run::RunId;
+    use std::time::Duration;
+
+    fn service(policy: &str) -> Service {
+        use crate::model::desired::{Gate, Order};
+        use crate::model::instance::{RestartSpec, Template};
+        let restart = RestartSpec { policy: policy.into(), max_retries: 0 };
+        Service {
+            template: Template { service: "web".into(), restart, ..Template::default() },
+            fingerprint: "f".into(),
+            replicas: 1,
+            order: Order::StartFirst,
+            order_reason: String::new(),
+            gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO },
+            one_shot: false,
+            proxy: false,
+            after: Vec::new(),
+            in_place: Vec::new(),
+            stripe: None,
+        }
+    }
+
+    fn instance(phase: Phase, restarts: i64) -> Instance {
+        Instance {
+            id: InstanceId("1".into()),
+            name: "shop-web-1".into(),
+            service: "web".into(),
+            number: 1,
+            fingerprint: "f".into(),
+            run: RunId(1),
+            revision: String::new(),
+            image_id: String::new(),
+            condition: Condition {
+                phase,
+                health: None,
+                restarts,
+                out_of_memory: false,
+                error: String::new(),
+                pid: 1,
+                last_exit: None,
+            },
+            endpoints: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_crash_is_told_whether_or_not_the_engine_restarts_it() {
+        let once = crashed(&service("unless-stopped"), &instance(Phase::Running, 1));
+        assert_eq!(once.unwrap(), "it crashed and was restarted");
+        let ended = crashed(&service("no"), &instance(Phase::Exited(3), 0));
+        assert_eq!(ended.unwrap(), "it exited with code 3");
+    }
+
+    #[test]
+    fn what_a_person_stopped_has_not_crashed() {
+        assert_eq!(crashed(&service("unless-stopped"), &instance(Phase::Exited(143), 0)), None);
+    }
+
+    #[test]
+    fn a_one_shot_ends_as_it_should() {
+        let service = Service { one_shot: true, ..service("no") };
+        assert_eq!(crashed(&service, &instance(Phase::Exited(0), 0)), None);
+    }
+
+    #[test]
+    fn only_probes_that_fail_in_a_row_count() {
+        let (service, instance) = (service("always"), instance(Phase::Running, 0));
+        let mut well = Wellbeing::default();
+        let met: Result<(), String> = Err("no answer on port 80 within 2000 ms".into());
+        let mut look = |probe| well.look(&service, &instance, Some(probe));
+        assert_eq!((look(&met), look(&met), look(&Ok(()))), (None, None, None));
+        assert_eq!((look(&met), look(&met)), (None, None));
+        assert_eq!(look(&met).unwrap(), "3 times in a row: no answer on port 80 within 2000 ms");
+    }
+
+    #[test]
+    fn a_health_check_that_turns_is_enough() {
+        let mut sick = instance(Phase::Running, 0);
+        sick.condition.health = Some(Health::Unhealthy);
+        assert!(Wellbeing::default().look(&service("always"), &sick, None).is_some());
+    }
+}

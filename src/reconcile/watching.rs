@@ -1,0 +1,241 @@
+//! The watch over a new release: for a while after the switch its instances are asked and looked at, and its
+//! answers counted. If it turns bad, the release before it becomes the target; the loop does the rest.
+//!
+//! Only deploys are watched. What a rollback or a revert brings back was good before, and a watch over it could
+//! only send everything to and fro.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::model::desired::{Desired, Service};
+use crate::model::instance::{Instance, Observed};
+use crate::model::run::Failure;
+use crate::plan::answers::{self, Tally};
+use crate::plan::watch::{Wellbeing, crashed};
+use crate::record::{RecordError, Watch, Watched};
+use crate::report;
+use crate::roll::probe;
+use crate::trigger::Reason;
+
+use super::Reconciler;
+use super::access_log::AccessLog;
+use super::journal::now;
+use super::situation::Situation;
+use super::trouble::Trouble;
+
+const EVERY: Duration = Duration::from_secs(1);
+const LOG_LINES: usize = 20;
+
+/// What turned bad, before it is told.
+struct Bad {
+    service: String,
+    what: String,
+}
+
+impl<E: Engine> Reconciler<E> {
+    /// How a release that differs in these services is to be watched, if the configuration wants that.
+    pub(super) fn watched(&self, services: BTreeSet<String>) -> Option<Watched> {
+        let long = self.config.roll.watch.as_millis() as i64;
+        (long > 0).then_some(Watched { services, long })
+    }
+
+    /// What will not be noticed in a watch, in words for people.
+    pub(super) fn unwatched(&self, desired: &Desired) -> Option<&'static str> {
+        let own = desired.nginx.template.as_ref().filter(|_| !self.config.roll.watch.is_zero())?;
+        (!answers::are_told_by(&own.text)).then_some(
+            "the nginx template does not write the built-in one's access log: server errors are not watched",
+        )
+    }
+
+    /// Lets everybody know whether a release is watched, by what the record says.
+    pub(super) async fn publish_watch(&self) -> Result<(), RecordError> {
+        let watch = self.record.watch().await?;
+        self.situation.send_if_modified(|situation| {
+            let changed = situation.watching != watch;
+            situation.watching = watch;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Watches each new release until its time is over or it turns bad. Runs beside the loop.
+    pub async fn watch_releases(&self, stop: CancellationToken) {
+        let mut situation = self.situation.subscribe();
+        // One that an earlier agent began goes on at once, whatever the first turn has to do.
+        let _ = self.publish_watch().await;
+        loop {
+            let watch = tokio::select! {
+                watch = changed(&mut situation, None) => watch,
+                () = stop.cancelled() => return,
+            };
+            let Some(watch) = watch else { continue };
+            let left = Duration::from_millis((watch.until - now()).max(0) as u64);
+            let ended = tokio::select! {
+                bad = self.until_bad(&watch) => self.turned_bad(&watch, bad).await,
+                () = tokio::time::sleep(left) => self.seen_through(&watch).await,
+                _ = changed(&mut situation, Some(&watch)) => Ok(()),
+                () = stop.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::error!("the watch: {}", report::line(&error));
+                tokio::time::sleep(EVERY).await;
+            }
+        }
+    }
+
+    async fn seen_through(&self, watch: &Watch) -> Result<(), RecordError> {
+        self.record.end_watch(watch.run).await?;
+        tracing::info!(run = watch.run.0, "the new release has stayed well");
+        self.publish_watch().await?;
+        // What it replaced and was only stopped can go now.
+        let _ = self.wakes.wake(Reason::Watch).await;
+        Ok(())
+    }
+
+    async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<(), RecordError> {
+        let seconds = (now() - watch.since).max(0) / 1000;
+        let failure = Failure {
+            message: format!("went bad {seconds} s after it was live: {what}"),
+            hint: Some("mend it and push; to try it again as it is: agent retry".into()),
+            log: self.last_words(&service).await,
+            service: Some(service),
+        };
+        if self.record.go_back(watch, failure.clone(), now()).await? {
+            tracing::error!(
+                run = watch.run.0,
+                "{}: {}",
+                failure.service.unwrap_or_default(),
+                failure.message
+            );
+        }
+        self.publish_watch().await?;
+        // In memory the wake holds even when it cannot be written.
+        let _ = self.wakes.wake(Reason::Watch).await;
+        Ok(())
+    }
+
+    async fn last_words(&self, service: &str) -> String {
+        let Ok(observed) = self.engine.observe(&self.config.stack.name).await else { return String::new() };
+        match observed.instances.iter().rev().find(|instance| instance.service == service) {
+            Some(instance) => self.engine.logs(&instance.id, LOG_LINES).await.unwrap_or_default(),
+            None => String::new(),
+        }
+    }
+
+    /// Looks and counts until something is wrong.
+    async fn until_bad(&self, watch: &Watch) -> Bad {
+        let desired = loop {
+            match self.record.current().await {
+                Ok(Some(release)) => break release.desired,
+                _ => tokio::time::sleep(EVERY).await,
+            }
+        };
+        let mut wellbeing = Wellbeing::default();
+        let mut tally = Tally::new(watch.services.iter().cloned(), watch.since);
+        let mut log = AccessLog::new(self, &desired, tally.from());
+        let mut instances = BTreeSet::new();
+        let mut looks = tokio::time::interval(EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = looks.tick() => {
+                    // An engine that does not answer is not the release's fault.
+                    let Ok(observed) = self.engine.observe(&desired.stack).await else { continue };
+                    instances = answering(watch, &desired, &observed);
+                    if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
+                        return bad;
+                    }
+                }
+                answer = log.next() => {
+                    if let Some((service, what)) = tally.count(&answer, &instances) {
+                        return Bad { service, what };
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_after(
+        &self,
+        wellbeing: &mut Wellbeing,
+        watch: &Watch,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> Option<Bad> {
+        let within = self.config.roll.probe_timeout;
+        let looks = watched(watch, desired, observed).map(|(service, instance)| async move {
+            let asked = match (&service.gate.probe, address(service, instance)) {
+                (Some(question), Some(address)) if instance.running() => {
+                    Some(probe::ask(question, address, within).await)
+                }
+                _ => None,
+            };
+            (service, instance, asked)
+        });
+        join_all(looks).await.into_iter().find_map(|(service, instance, asked)| {
+            let what = wellbeing.look(service, instance, asked.as_ref())?;
+            Some(Bad { service: instance.service.clone(), what })
+        })
+    }
+
+    /// Takes a crash of a watched release for what it is, rather than mend it. Says whether it was one.
+    pub(super) async fn crashed_under_watch(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> Result<bool, Trouble> {
+        let Some(watch) = self.record.watch().await?.filter(|watch| watch.until > now()) else {
+            return Ok(false);
+        };
+        let crash = watched(&watch, desired, observed)
+            .find_map(|(service, instance)| Some((&instance.service, crashed(service, instance)?)));
+        let Some((service, what)) = crash else { return Ok(false) };
+        self.turned_bad(&watch, Bad { service: service.clone(), what }).await?;
+        Ok(true)
+    }
+}
+
+/// Waits until another release than this is watched, or none.
+async fn changed(situation: &mut watch::Receiver<Situation>, from: Option<&Watch>) -> Option<Watch> {
+    let changed = situation.wait_for(|situation| situation.watching.as_ref() != from).await;
+    changed.ok()?.watching.clone()
+}
+
+/// The instances that the watched release brought, and those that have replaced them since.
+fn watched<'a>(
+    watch: &'a Watch,
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a Service, &'a Instance)> {
+    let new = observed.instances.iter().filter(|instance| instance.run >= watch.run);
+    new.filter(|instance| watch.services.contains(&instance.service))
+        .filter_map(|instance| Some((desired.services.get(&instance.service)?, instance)))
+}
+
+/// The addresses whose answers count: of new instances, and of all where only a route is new.
+fn answering(watch: &Watch, desired: &Desired, observed: &Observed) -> BTreeSet<Ipv4Addr> {
+    let rolled: BTreeSet<&str> =
+        watched(watch, desired, observed).map(|(_, instance)| instance.service.as_str()).collect();
+    let counts =
+        |instance: &&Instance| instance.run >= watch.run || !rolled.contains(instance.service.as_str());
+    let instances = observed.instances.iter().filter(counts);
+    instances
+        .flat_map(|instance| instance.endpoints.values().filter_map(|endpoint| endpoint.address))
+        .collect()
+}
+
+/// Where the agent, on the host, reaches an instance.
+fn address(service: &Service, instance: &Instance) -> Option<Ipv4Addr> {
+    match service.template.network_mode.as_deref() {
+        Some("host") => Some(Ipv4Addr::LOCALHOST),
+        _ => instance.endpoints.values().find_map(|endpoint| endpoint.address),
+    }
+}
