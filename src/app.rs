@@ -4,6 +4,7 @@ pub mod check;
 pub mod control;
 mod dashboard;
 mod hooks;
+pub mod logs;
 mod open;
 mod outside;
 mod preview;
@@ -18,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::engine::EngineError;
 use crate::engine::docker::Docker;
-use crate::engine::{Engine, EngineError};
 use crate::http::{Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-pub use open::{OpenError, Opened, lookup, migrations};
+pub use open::{OpenError, Opened, events, lookup, migrations};
 pub use preview::Preview;
-pub use view::observe;
+pub use view::{ViewError, observe};
 
 /// An engine that does not answer yet is asked again.
 const ENGINE_AGAIN: Duration = Duration::from_secs(2);
@@ -129,31 +130,6 @@ pub enum AloneError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-/// The output of a service's newest container, as it comes.
-pub async fn logs(
-    config: &Config,
-    service: &str,
-    lines: usize,
-    mut chunk: impl FnMut(&[u8]),
-    follow: bool,
-) -> Result<bool, EngineError> {
-    use futures_util::StreamExt;
-    let engine = connect(config).await?;
-    let observed = engine.observe(&config.stack.name).await?;
-    let Some(instance) = observed.instances.iter().rev().find(|instance| instance.service == service) else {
-        return Ok(false);
-    };
-    if !follow {
-        chunk(engine.logs(&instance.id, lines).await?.as_bytes());
-        return Ok(true);
-    }
-    let mut stream = engine.follow(&instance.id, lines);
-    while let Some(bytes) = stream.next().await {
-        chunk(&bytes?);
-    }
-    Ok(true)
 }
 
 fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {

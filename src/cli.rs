@@ -20,6 +20,7 @@ mod progress;
 mod reach;
 mod show;
 mod status;
+mod stripe;
 mod verdict;
 mod width;
 
@@ -94,6 +95,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         Command::History(history) => history::history(&config, &history, out).await,
         Command::Show(show) => show::show(&config, &show, out).await,
         Command::Logs(logs) => logs::logs(&config, &logs, out).await,
+        Command::Stripe(asked) => stripe::stripe(&config, asked, out).await,
     }
 }
 

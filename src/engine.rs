@@ -47,6 +47,24 @@ pub struct Finished {
     pub output: String,
 }
 
+/// Where in an instance's output to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// So many lines before its end.
+    Last(usize),
+    Start,
+    /// After a moment that [`Written::at`] told.
+    After(String),
+}
+
+/// A piece of an instance's output, mostly a line with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When, by the engine's clock: texts that sort as their times do. Empty when the engine does not say.
+    pub at: String,
+    pub text: Bytes,
+}
+
 /// Something that happened to one of the stack's instances outside a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {
@@ -86,6 +104,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// Removes names made by [`Engine::tag`] or [`Engine::build`] and what only they kept. An image in use stays.
     fn untag(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes images built for this stack that have lost their last name and that nobody uses.
+    fn drop_nameless(&self, stack: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Names (`repo:tag`) of all images built for this stack.
     fn stack_images(&self, stack: &str) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
@@ -148,12 +169,19 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Kills the instance if it runs and removes it with its anonymous volumes. One that is gone is no error.
     fn remove(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Ends an instance for good and keeps it with its logs: from now on it is one of [`Observed::failed`], and no
+    /// start of the engine brings it back. `patient`: as [`Engine::stop`] does; else it is killed.
+    fn shelve(&self, id: &InstanceId, patient: bool) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Host paths that the stack's instances have mounted, running or not, kept ones included.
+    fn mounted(&self, stack: &str) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
+
     /// The end of its output, as text.
     fn logs(&self, id: &InstanceId, lines: usize)
     -> impl Future<Output = Result<String, EngineError>> + Send;
 
-    /// Output as it comes, from the last `lines` on; ends when the instance does.
-    fn follow(&self, id: &InstanceId, lines: usize) -> BoxStream<'static, Result<Bytes, EngineError>>;
+    /// Output as it comes; ends when the instance does, also when that is started again.
+    fn follow(&self, id: &InstanceId, from: Begin) -> BoxStream<'static, Result<Written, EngineError>>;
 
     /// Runs a command in a running instance, to its end.
     fn exec(

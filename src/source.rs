@@ -23,7 +23,7 @@ mod transport;
 pub use commit::Commit;
 pub use context::{Context, Dockerfile};
 pub use error::SourceError;
-pub use keep::Kept;
+pub use keep::{Kept, forget};
 pub use mirror::{Fetched, Mirror};
 pub use objects::{Entry, Kind, Subject};
 pub use remote::{Auth, Remote};

@@ -87,6 +87,11 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     Ok(Opened { config: Arc::new(config), record, wakes, mirror, key, clearance })
 }
 
+/// Stripe's events for reading only, whether or not a daemon runs.
+pub fn events(config: &Config) -> Result<inbox::Reader, store::Error> {
+    Ok(inbox::Reader::new(Store::read_only(&config.state.join(DATABASE), &migrations())?))
+}
+
 /// The record for reading only, whether or not a daemon runs.
 pub fn lookup(config: &Config) -> Result<Record, store::Error> {
     Ok(Record::new(Store::read_only(&config.state.join(DATABASE), &migrations())?))

@@ -1,6 +1,8 @@
 //! The tree of commands. Help texts are the manual: what a command does, what it leaves alone, what to try next.
 
 use std::net::SocketAddr;
+pub(super) mod stripe;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -88,6 +90,8 @@ pub(super) enum Command {
     ///
     /// Volumes, images and the history stay. `agent resume` or `agent deploy` brings the stack back.
     Down(Down),
+    /// Look at Stripe's events, send them again, simulate them
+    Stripe(stripe::Stripe),
     /// Print a completion script for a shell
     ///
     /// For bash: agent completions bash > /etc/bash_completion.d/agent
@@ -100,7 +104,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether this process itself may talk to the remote.
     pub(super) fn may_ask_the_remote(&self) -> bool {
-        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_))
+        !matches!(self, Self::Status | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_))
     }
 }
 
@@ -205,7 +209,7 @@ impl FromStr for What {
 pub(super) struct Logs {
     /// The service whose newest container is meant [default: all]
     pub(super) service: Option<String>,
-    /// Go on as more is written
+    /// Go on as more is written, also by the containers that take their places
     #[arg(short, long)]
     pub(super) follow: bool,
     /// How many lines of what is already written
@@ -214,6 +218,9 @@ pub(super) struct Logs {
     /// The build logs of this run instead
     #[arg(long, value_name = "RUN", conflicts_with_all = ["service", "follow", "lines"])]
     pub(super) run: Option<i64>,
+    /// The container that is kept because it failed, until the next run succeeds
+    #[arg(long, conflicts_with_all = ["service", "follow", "run"])]
+    pub(super) failed: bool,
 }
 
 #[derive(Debug, Args)]

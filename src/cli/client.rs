@@ -65,6 +65,16 @@ impl Client {
         self.ask(Method::GET, "/config", Bytes::new()).await
     }
 
+    /// An order about Stripe's events.
+    pub(super) async fn stripe<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        order: &impl Serialize,
+    ) -> Result<T, CliError> {
+        self.status().await?;
+        self.ask(Method::POST, &format!("/stripe/{what}"), json(order)?).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {
         let (status, body) =
             self.exchange(method, path, body).await.map_err(|error| self.unreachable(error))?;

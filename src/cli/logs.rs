@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args;
 use super::error::{CliError, Code};
 use super::out::Out;
-use crate::app;
+use crate::app::{self, ViewError};
 use crate::config::Config;
 use crate::model::run::RunId;
 
@@ -33,19 +33,35 @@ pub(super) async fn logs(config: &Config, asked: &args::Logs, out: &Out) -> Resu
             let message = "what is followed has no end, and --json writes one object".to_owned();
             Err(CliError::Usage { message, hint: Some("leave one of --follow and --json out".into()) })
         }
+        None if asked.failed => of_failed(config, asked.lines, out).await,
         None => of_services(config, asked, out).await,
     }
 }
 
-async fn of_services(config: &Config, asked: &args::Logs, out: &Out) -> Result<Code, CliError> {
-    let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| CliError::Unreachable {
+fn unreachable(error: ViewError) -> CliError {
+    CliError::Unreachable {
         what: "the containers cannot be asked".to_owned(),
         hint: Some("agent check"),
-        source: Some(error),
+        source: Some(error.into()),
+    }
+}
+
+async fn of_failed(config: &Config, lines: usize, out: &Out) -> Result<Code, CliError> {
+    let Some((name, text)) = app::logs::failed(config, lines).await.map_err(unreachable)? else {
+        let message = "no failed container is kept".to_owned();
+        return Err(CliError::Usage { message, hint: Some("agent history lists what failed".into()) });
     };
+    out.answer(&Texts { logs: vec![Text { name, text }] }, |texts| {
+        let texts = texts.logs.iter().map(|log| format!("{}\n{}", log.name.bold(), log.text));
+        texts.collect()
+    })?;
+    Ok(Code::Good)
+}
+
+async fn of_services(config: &Config, asked: &args::Logs, out: &Out) -> Result<Code, CliError> {
     let services = match &asked.service {
         Some(service) => vec![service.clone()],
-        None => services(config).await.map_err(|error| unreachable(error.into()))?,
+        None => services(config).await.map_err(unreachable)?,
     };
     if services.is_empty() {
         let message = format!("nothing of {} runs", config.stack.name);
@@ -66,7 +82,7 @@ async fn of_services(config: &Config, asked: &args::Logs, out: &Out) -> Result<C
                     }
                 };
                 tokio::select! {
-                    found = app::logs(config, service, asked.lines, chunk, asked.follow) => found,
+                    found = print(config, service, asked, chunk) => found,
                     // A reader that went away is noticed by writing alone; nothing more is to be said to it.
                     () = until(|| stopped.borrow().is_some()) => Ok(true),
                 }
@@ -74,7 +90,7 @@ async fn of_services(config: &Config, asked: &args::Logs, out: &Out) -> Result<C
             found.map(|found| (service, found, lines.end()))
         }
     });
-    let texts = try_join_all(streams).await.map_err(|error| unreachable(error.into()))?;
+    let texts = try_join_all(streams).await.map_err(unreachable)?;
     if let Some(error) = stopped.into_inner() {
         return Err(error.into());
     }
@@ -89,7 +105,21 @@ async fn of_services(config: &Config, asked: &args::Logs, out: &Out) -> Result<C
     Ok(Code::Good)
 }
 
-async fn services(config: &Config) -> Result<Vec<String>, impl std::error::Error + Send + Sync + use<>> {
+/// Whether the service has a container.
+async fn print(
+    config: &Config,
+    service: &str,
+    asked: &args::Logs,
+    mut chunk: impl FnMut(&[u8]),
+) -> Result<bool, ViewError> {
+    if asked.follow {
+        return app::logs::follow(config, service, asked.lines, chunk).await;
+    }
+    let text = app::logs::last(config, service, asked.lines).await?;
+    Ok(text.map(|text| chunk(text.as_bytes())).is_some())
+}
+
+async fn services(config: &Config) -> Result<Vec<String>, ViewError> {
     app::observe(config).await.map(|observed| {
         let mut names: Vec<String> = observed.instances.into_iter().map(|i| i.service).collect();
         names.dedup();

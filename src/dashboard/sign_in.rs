@@ -70,7 +70,7 @@ pub(super) async fn open<A: Agent>(State(site): State<Arc<Site<A>>>, request: Re
             );
         }
     };
-    let to = if is_page(next) { next } else { "./" };
+    let to = if is_page(next) && !next.is_empty() { next } else { "./" };
     // Without a path it counts from this page's folder on: the prefix under which the pages are published.
     let secure = if secure { "; Secure" } else { "" };
     let cookie = format!("{}={id}; HttpOnly; SameSite=Strict{secure}", site.cookie());

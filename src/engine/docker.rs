@@ -20,15 +20,17 @@ mod network;
 mod observe;
 mod output;
 mod progress;
+mod shelf;
 mod signal;
 mod volume;
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::{BuildOrder, Engine, EngineError, EngineFacts, Finished, Happening, LineSink, TarStream};
+use super::{
+    Begin, BuildOrder, Engine, EngineError, EngineFacts, Finished, Happening, LineSink, TarStream, Written,
+};
 use crate::model::instance::{
     Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, Template, VolumeSpec,
 };
@@ -67,6 +69,10 @@ impl Engine for Docker {
 
     async fn untag(&self, name: &str) -> Result<(), EngineError> {
         self.untag_image(name).await
+    }
+
+    async fn drop_nameless(&self, stack: &str) -> Result<(), EngineError> {
+        self.drop_nameless_images(stack).await
     }
 
     async fn stack_images(&self, stack: &str) -> Result<Vec<String>, EngineError> {
@@ -122,12 +128,20 @@ impl Engine for Docker {
         self.remove_instance(id).await
     }
 
+    async fn shelve(&self, id: &InstanceId, patient: bool) -> Result<(), EngineError> {
+        self.shelve_instance(id, patient).await
+    }
+
+    async fn mounted(&self, stack: &str) -> Result<Vec<String>, EngineError> {
+        self.mounted_paths(stack).await
+    }
+
     async fn logs(&self, id: &InstanceId, lines: usize) -> Result<String, EngineError> {
         self.last_logs(&id.0, lines).await
     }
 
-    fn follow(&self, id: &InstanceId, lines: usize) -> BoxStream<'static, Result<Bytes, EngineError>> {
-        self.follow_logs(id, lines)
+    fn follow(&self, id: &InstanceId, from: Begin) -> BoxStream<'static, Result<Written, EngineError>> {
+        self.follow_logs(id, from)
     }
 
     async fn exec(&self, id: &InstanceId, command: &[&str]) -> Result<Finished, EngineError> {

@@ -305,6 +305,9 @@ pub struct VolumeSpec {
 pub struct Observed {
     /// By service, then number.
     pub instances: Vec<Instance>,
+    /// Stopped for good and kept for their logs: no part of the stack any more.
+    #[serde(default)]
+    pub failed: Vec<Instance>,
     /// The stack's networks that exist, by the engine's name.
     pub networks: BTreeMap<String, NetworkFacts>,
     pub volumes: Vec<String>,

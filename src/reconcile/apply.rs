@@ -42,15 +42,21 @@ impl<E: Engine> Act<'_, E> {
         live: Live<'_>,
     ) -> Result<Result<(), Trouble>, Trouble> {
         let before = self.world.live_nginx();
-        let Err(trouble) = self.switch_over(observed, live).await else { return Ok(Ok(())) };
-        let reason = match &trouble {
-            Trouble::Newer => "something newer is to be reached".to_owned(),
-            Trouble::Failure { failure, .. } => failure.message.clone(),
+        let Err(mut trouble) = self.switch_over(observed, live).await else { return Ok(Ok(())) };
+        let (reason, failed) = match &trouble {
+            Trouble::Newer => ("something newer is to be reached".to_owned(), None),
+            Trouble::Failure { failure, .. } => (failure.message.clone(), failure.service.clone()),
         };
         // A log that cannot be written (a full disk) must not keep the old release from coming back.
         let written = self.journal.write(Entry::Reverting { reason }).await;
-        self.put_back(before).await?;
+        let kept = self.put_back(before, failed.as_deref()).await?;
         written?;
+        if let Trouble::Failure { failure, .. } = &mut trouble
+            && kept
+        {
+            let hint = failure.hint.take().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            failure.hint = Some(format!("{hint}all it wrote: agent logs --failed"));
+        }
         Ok(Err(trouble))
     }
 
@@ -82,9 +88,15 @@ impl<E: Engine> Act<'_, E> {
     }
 
     /// Undoes what the log says has been done; nginx first, so that no request meets an instance that goes.
-    pub(super) async fn put_back(&self, nginx_before: Option<String>) -> Result<(), Trouble> {
-        // Before nginx, which may read what was exchanged.
-        roll::put_back_content(&self.rolling()).await?;
+    ///
+    /// `keep`: a service whose failed instance is kept with its logs. Returns whether there was one.
+    pub(super) async fn put_back(
+        &self,
+        nginx_before: Option<String>,
+        keep: Option<&str>,
+    ) -> Result<bool, Trouble> {
+        // Before nginx, which may read what was exchanged. What fails here must not keep the old ones from coming back.
+        let content = roll::put_back_content(&self.rolling()).await;
         let observed = self.world.engine.observe(&self.desired.stack).await?;
         if let (Some(text), Some(before)) = (nginx_before, self.before)
             && before.proxy().is_some()
@@ -95,7 +107,9 @@ impl<E: Engine> Act<'_, E> {
                 nginx.switch(&text, &[]).await?;
             }
         }
-        Ok(roll::revert(&self.rolling()).await?)
+        let kept = roll::revert(&self.rolling(), keep).await?;
+        content?;
+        Ok(kept)
     }
 
     async fn route(&self, rolling: &Rolling<'_, E, RunJournal>, observed: &Observed) -> Result<(), Trouble> {

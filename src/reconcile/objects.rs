@@ -33,7 +33,7 @@ pub(super) async fn keep<E: Engine>(
         mirror: world.mirror.clone(),
         revision: revision.clone(),
         files: world.files(),
-        objects: world.config.state.join("objects"),
+        objects: world.objects(),
         key: world.key,
     };
     let project = project.clone();
@@ -46,6 +46,11 @@ impl<E: Engine> Reconciler<E> {
     /// Where mounted repository files are kept.
     pub(super) fn files(&self) -> PathBuf {
         self.config.state.join("files")
+    }
+
+    /// Where secrets and configs are kept.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.config.state.join("objects")
     }
 
     /// Where folders are that change under running instances.

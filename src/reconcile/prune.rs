@@ -1,24 +1,35 @@
-//! What no release needs any more goes: old runs with their logs, old releases, their images. Only what carries
-//! the stack's own name is ever looked at.
+//! What no release needs any more goes: old runs with their logs, old releases, their images and files, and the
+//! container that was kept because it failed. Only what carries the stack's own label is ever touched.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
 
 use crate::engine::Engine;
-use crate::model::run::{ReleaseId, RunId};
-use crate::record::Target;
+use crate::model::instance::MountSpec;
+use crate::model::run::{Kind, ReleaseId, RunId};
+use crate::record::{Release, Target};
+use crate::{roll, source};
 
 use super::Reconciler;
+use super::render::blocking;
 use super::trouble::Trouble;
 
 impl<E: Engine> Reconciler<E> {
     /// Failing to clean up never fails a run: it is tried again after the next one.
-    pub(super) async fn prune(&self) {
-        if let Err(Trouble::Failure { failure, .. }) = self.try_prune().await {
+    pub(super) async fn prune(&self, kind: Kind) {
+        if let Err(Trouble::Failure { failure, .. }) = self.try_prune(kind).await {
             tracing::warn!("cleaning up: {}", failure.message);
         }
     }
 
-    async fn try_prune(&self) -> Result<(), Trouble> {
+    async fn try_prune(&self, kind: Kind) -> Result<(), Trouble> {
+        // Mending what runs says nothing of the revision that failed.
+        if kind != Kind::Heal {
+            for failed in self.engine.observe(&self.config.stack.name).await?.failed {
+                self.engine.remove(&failed.id).await?;
+            }
+        }
         let pinned: Option<ReleaseId> = match self.record.target().await? {
             Target::Pinned(hold) => Some(hold.release),
             _ => None,
@@ -41,7 +52,33 @@ impl<E: Engine> Reconciler<E> {
                 self.engine.untag(&name).await?;
             }
         }
-        Ok(())
+        self.engine.drop_nameless(&self.config.stack.name).await?;
+        self.forget_files(&releases).await
+    }
+
+    /// Files that neither a release that could be restored nor a container has mounted.
+    async fn forget_files(&self, releases: &[Release]) -> Result<(), Trouble> {
+        let mut needed = self.engine.mounted(&self.config.stack.name).await?;
+        for service in releases.iter().flat_map(|release| release.desired.services.values()) {
+            needed.extend(service.in_place.iter().map(|place| place.content.clone()));
+            needed.extend(service.template.mounts.iter().filter_map(|mount| match mount {
+                MountSpec::Bind { source, .. } => Some(source.clone()),
+                _ => None,
+            }));
+        }
+        let (files, objects, in_place) = (self.files(), self.objects(), self.in_place());
+        blocking(move || {
+            for store in [&files, &objects, &in_place] {
+                source::forget(store, &below(store, &needed))?;
+            }
+            for folder in needed.iter().map(Path::new).filter(|path| path.starts_with(&in_place)) {
+                if let Err(error) = roll::forget_old(folder) {
+                    tracing::warn!("{} keeps old content: {error}", folder.display());
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn forget_old_logs(&self) {
@@ -58,4 +95,10 @@ impl<E: Engine> Reconciler<E> {
         // Gone already is as good.
         let _ = std::fs::remove_dir_all(self.logs_of(run));
     }
+}
+
+/// The names in a folder that these paths lead to or through.
+fn below(folder: &Path, paths: &[String]) -> BTreeSet<OsString> {
+    let inside = paths.iter().filter_map(|path| Path::new(path).strip_prefix(folder).ok());
+    inside.filter_map(|path| Some(path.components().next()?.as_os_str().to_owned())).collect()
 }

@@ -52,7 +52,7 @@ impl<E: Engine> Reconciler<E> {
             act.journal.write(Entry::Reverting { reason }).await?;
         }
         let text = self.nginx_of(&act, &plan).await?;
-        act.put_back(text).await?;
+        act.put_back(text, None).await?;
         act.journal.write(Entry::Ended { outcome: Outcome::Interrupted }).await?;
         Ok(())
     }

@@ -247,7 +247,7 @@ impl<E: Engine> Reconciler<E> {
         }
         if result.is_ok() {
             // After a failure what was built is still wanted: the mended revision shares most of it.
-            self.prune().await;
+            self.prune(kind).await;
         }
         result
     }

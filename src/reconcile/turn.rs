@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::class::Class;
+use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
 use crate::record::{Hold, Release, Target, Why};
@@ -241,7 +242,8 @@ impl<E: Engine> Reconciler<E> {
 
     async fn take_down(&self) -> Result<(), Trouble> {
         let stack = &self.config.stack.name;
-        for instance in self.engine.observe(stack).await?.instances {
+        let Observed { instances, failed, .. } = self.engine.observe(stack).await?;
+        for instance in instances.into_iter().chain(failed) {
             self.engine.stop(&instance.id).await?;
             self.engine.remove(&instance.id).await?;
         }

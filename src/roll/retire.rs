@@ -13,9 +13,11 @@ use crate::plan::diff::OldInstance;
 use super::drain::Drained;
 use super::{Journal, JournalError, Rolling};
 
+const LEFT: &str = "something newer is to be reached, and its run retires it";
+
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
-/// retired now is noted, and found again by the next plan. For as long as `linger`, nginx may still send requests to
-/// the old instances, on connections that its clients kept.
+/// retired now is noted, and found again by the next plan. `linger` is how long nginx may still send them requests, on
+/// connections that its clients kept.
 pub async fn retire<E: Engine, J: Journal>(
     rolling: &Rolling<'_, E, J>,
     linger: Duration,
@@ -27,43 +29,61 @@ pub async fn retire<E: Engine, J: Journal>(
     });
     let removed = rolling.plan.removals.iter();
     let removed = removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, true)));
-    let all = rolled.chain(removed).map(|(service, old, seen)| {
-        rolling.retire_one(service, old, (seen && old.serving).then_some(linger))
-    });
+    let all = rolled
+        .chain(removed)
+        .map(|(service, old, seen)| rolling.retire_one(service, old, seen.then_some(linger)));
     join_all(all).await.into_iter().collect()
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
-    /// `lingers`: that it serves, and for how long requests may still come.
     async fn retire_one(
         &self,
         service: &str,
         old: &OldInstance,
-        lingers: Option<Duration>,
+        seen: Option<Duration>,
     ) -> Result<(), JournalError> {
-        let (of, name) = (service.to_owned(), old.name.clone());
-        if let Some(linger) = lingers {
-            self.journal.write(Entry::Draining { service: of.clone(), name: name.clone() }).await?;
+        if seen.is_some() && old.serving {
+            let (service, name) = (service.to_owned(), old.name.clone());
+            self.journal.write(Entry::Draining { service, name }).await?;
             if let Err(error) = self.engine.dismiss(&old.id).await {
                 self.note(format!("{} may still be found by name: {error}", old.name)).await?;
             }
-            tokio::time::sleep(linger).await;
+        }
+        let overtaken = match seen {
+            Some(linger) => self.linger(&old.id, linger).await,
+            None => false,
+        };
+        if overtaken {
+            return self.note(format!("{}: {LEFT}", old.name)).await;
         }
         match self.drain(&old.id).await {
             Drained::Quiet => {}
             Drained::Open(connections) => {
-                let (service, name) = (of.clone(), name.clone());
+                let (service, name) = (service.to_owned(), old.name.clone());
                 self.journal.write(Entry::Cut { service, name, connections }).await?;
             }
             Drained::Left(open) => {
-                let left = "something newer is to be reached, and retires it";
-                return self.note(format!("{}: {open} connections are still open; {left}", old.name)).await;
+                return self.note(format!("{}: {open} connections are still open; {LEFT}", old.name)).await;
             }
         }
         match self.end(&old.id).await {
-            Ok(()) => self.journal.write(Entry::Retired { service: of, name }).await,
-            Err(error) => self.note(format!("{name} could not be removed: {error}")).await,
+            Ok(()) => {
+                let (service, name) = (service.to_owned(), old.name.clone());
+                self.journal.write(Entry::Retired { service, name }).await
+            }
+            Err(error) => self.note(format!("{} could not be removed: {error}", old.name)).await,
         }
+    }
+
+    /// Waits until nobody can come any more who has not heard of the switch. Returns whether something newer is to
+    /// be reached first.
+    async fn linger(&self, id: &InstanceId, linger: Duration) -> bool {
+        let runs = self.engine.condition(id).await.is_ok_and(|condition| condition.pid > 0);
+        runs && !linger.is_zero()
+            && tokio::select! {
+                () = tokio::time::sleep(linger) => false,
+                () = self.newer.cancelled() => true,
+            }
     }
 
     /// Stops and removes.

@@ -15,13 +15,26 @@ use crate::plan::diff::{OldInstance, Roll};
 use super::{Journal, JournalError, RollError, Rolling, bring_up::aside};
 
 /// Undoes everything the run did to containers. Requests must already go to the old instances again.
-pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+///
+/// Of the service `keep` one instance is kept, stopped and with its logs, in place of one kept earlier. Returns whether
+/// there was one.
+pub async fn revert<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    keep: Option<&str>,
+) -> Result<bool, RollError> {
     let failed = |source| RollError::Engine { service: "the old release".into(), source };
     let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
     let (ours, others): (Vec<Instance>, Vec<Instance>) =
         observed.instances.into_iter().partition(|instance| instance.run == rolling.run);
     // Those that hold a port, a name or an address that the old ones need must be gone first.
-    let removed = join_all(ours.iter().map(|instance| rolling.remove_own(instance))).await;
+    let kept = keep.and_then(|service| worth_keeping(&ours, service));
+    let removed = join_all(ours.iter().map(|instance| async {
+        match kept {
+            Some(kept) if kept.id == instance.id => rolling.keep_own(instance, &observed.failed).await,
+            _ => rolling.remove_own(instance).await,
+        }
+    }))
+    .await;
     let olds = rolling.plan.rolls.iter().flat_map(|roll| &roll.old);
     let olds = olds.chain(rolling.plan.removals.iter().flat_map(|removal| &removal.old));
     let olds: Vec<&OldInstance> = olds.filter(|old| old.serving).collect();
@@ -32,7 +45,14 @@ pub async fn revert<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Resul
     let results: Vec<Result<(), EngineError>> = join_all(back).await;
     results.into_iter().collect::<Result<(), _>>().map_err(failed)?;
     // Only now: a log that cannot be written must not keep the old ones from coming back.
-    Ok(removed.into_iter().collect::<Result<(), _>>()?)
+    removed.into_iter().collect::<Result<(), _>>()?;
+    Ok(kept.is_some())
+}
+
+/// The one that most likely shows what went wrong: it has ended, or is the last.
+fn worth_keeping<'a>(ours: &'a [Instance], service: &str) -> Option<&'a Instance> {
+    let of_service = ours.iter().filter(|instance| instance.service == service);
+    of_service.max_by_key(|instance| (!instance.running(), instance.condition.restarts, instance.number))
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
@@ -59,6 +79,21 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         !instance.admitted()
             && self.plan.rolls.iter().any(beside)
             && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
+    }
+
+    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
+        for earlier in before {
+            if let Err(error) = self.engine.remove(&earlier.id).await {
+                self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
+            }
+        }
+        match self.engine.shelve(&instance.id, !self.never_asked(instance)).await {
+            Ok(()) => self.note(format!("{} is kept for its logs", instance.name)).await,
+            Err(error) => {
+                self.note(format!("{} could not be kept: {error}", instance.name)).await?;
+                self.remove_own(instance).await
+            }
+        }
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

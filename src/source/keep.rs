@@ -3,6 +3,8 @@
 //! A container that mounts one keeps seeing what it was started with, whatever is pushed; the same content
 //! under another revision is the same path, so nothing has to be recreated for it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -58,6 +60,32 @@ impl Mirror {
             Ok(Kept { path: kept, lfs_pointers: objects::lfs_pointers(repo, &files)? })
         })
     }
+}
+
+/// Begins the names of what is being removed.
+const GOING: &str = ".going.";
+
+/// Removes everything from a store but what is `needed`, by name, and what this process is writing right now. Each is
+/// first moved aside: whoever is cut off in here leaves nothing under its name that is not whole.
+pub fn forget(store: &Path, needed: &BTreeSet<OsString>) -> Result<(), SourceError> {
+    let entries = match fs::read_dir(store) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|source| disk(store, source))?,
+    };
+    let writing = format!(".{}.", std::process::id());
+    for entry in entries {
+        let name = entry.map_err(|source| disk(store, source))?.file_name();
+        if needed.contains(&name) || name.to_string_lossy().contains(&writing) {
+            continue;
+        }
+        let (path, mut aside) = (store.join(&name), OsString::from(GOING));
+        aside.push(&name);
+        let aside =
+            if name.as_bytes().starts_with(GOING.as_bytes()) { path.clone() } else { store.join(aside) };
+        fs::rename(&path, &aside).map_err(|source| disk(&path, source))?;
+        discard(&aside)?;
+    }
+    Ok(())
 }
 
 fn write(repo: &Repository, entry: &Entry, below: &[Entry], kept: &Path) -> Result<(), SourceError> {
@@ -135,4 +163,32 @@ fn discard(path: &Path) -> Result<(), SourceError> {
 
 fn disk(path: &Path, source: std::io::Error) -> SourceError {
     SourceError::Disk { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_needs_goes_sealed_folders_and_half_removed_ones_too() {
+        let store = tempfile::tempdir().unwrap();
+        let at = |name: &str| store.path().join(name);
+        for folder in ["needed", "old", ".going.older"] {
+            fs::create_dir_all(at(folder).join("sub")).unwrap();
+            fs::write(at(folder).join("sub/file"), "x").unwrap();
+            seal(&at(folder).join("sub")).unwrap();
+            seal(&at(folder)).unwrap();
+        }
+        fs::write(at("file"), "x").unwrap();
+        let writing = format!("new.{}.7", std::process::id());
+        fs::write(at(&writing), "x").unwrap();
+        forget(store.path(), &BTreeSet::from(["needed".into()])).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(store.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["needed", writing.as_str()]);
+        assert!(at("needed/sub/file").exists());
+        discard(&at("needed")).unwrap();
+        forget(&at("absent"), &BTreeSet::new()).unwrap();
+    }
 }

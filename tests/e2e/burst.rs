@@ -58,7 +58,7 @@ fn a_newer_push_does_not_wait_for_what_an_old_instance_still_does() {
     world.deliver(&third);
     world.eventually("the third version", || (world.applied()? == third).then_some(()));
     let run = world.live_run(&second);
-    let left = |entry: &Entry| matches!(entry, Entry::Note { text } if text.contains("still open"));
+    let left = |entry: &Entry| matches!(entry, Entry::Note { text } if text.contains("something newer"));
     assert!(world.log(&run).iter().any(left), "{:#?}", world.log(&run));
     assert!(world.running()["web"].contains(&oldest), "what it does is not cut");
     drop(held);

@@ -24,6 +24,13 @@ pub(crate) struct Asked {
     pub(crate) answer: Result<Answer, String>,
 }
 
+impl Asked {
+    /// 200, with one of these bodies.
+    pub(crate) fn is_good(&self, bodies: &[&str]) -> bool {
+        self.answer.as_ref().is_ok_and(|answer| answer.status == 200 && bodies.contains(&answer.body.trim()))
+    }
+}
+
 impl Client {
     /// Asks for the paths in turn.
     pub(crate) fn start(port: u16, paths: &'static [&'static str]) -> Self {
@@ -54,11 +61,7 @@ impl Client {
     /// Stops; every answer must have been 200 with one of these bodies.
     pub(crate) fn all_good(self, bodies: &[&str]) -> Vec<Asked> {
         let asked = self.stop();
-        let good = |asked: &&Asked| match &asked.answer {
-            Ok(answer) => answer.status == 200 && bodies.contains(&answer.body.trim()),
-            Err(_) => false,
-        };
-        let bad: Vec<&Asked> = asked.iter().filter(|asked| !good(asked)).collect();
+        let bad: Vec<&Asked> = asked.iter().filter(|asked| !asked.is_good(bodies)).collect();
         assert!(bad.is_empty(), "{} of {} went wrong: {bad:#?}", bad.len(), asked.len());
         asked
     }

@@ -1,71 +1,11 @@
 //! The agent is killed at the worst moments: the site goes on, and the next start ends in the old release or the
 //! new one, whole.
 
-use agent::model::run::{Entry, Outcome};
+use agent::model::run::Entry;
 
 use crate::docker::docker;
 use crate::stack::WEB;
 use crate::world::World;
-
-/// Kills the daemon as soon as the log of a roll shows this, starts another, and sees it through.
-fn killed_at(moments: &[fn(&Entry) -> bool]) {
-    let mut world = World::live_at_once();
-    let client = world.client();
-    let mut versions = vec!["api 1".to_owned(), "web 1".to_owned()];
-    for (version, reached) in (2..).zip(moments) {
-        let revision = world.push_version("web", version);
-        world.deliver(&revision);
-        let id = world.eventually("the moment", || {
-            let run = world.runs().into_iter().find(|run| run.revision == revision)?;
-            world.log(&run).iter().any(reached).then_some(run.id)
-        });
-        world.kill();
-        assert_eq!(world.get(WEB).status, 200);
-        world.start();
-        let text = format!("web {version}");
-        world.eventually("the second attempt", || (world.says(WEB) == text).then_some(()));
-        world.live(&revision);
-        versions.push(text);
-
-        let cut_off = world.runs().into_iter().find(|run| run.id == id).unwrap();
-        let ended = matches!(cut_off.outcome, Some(Outcome::Interrupted | Outcome::Succeeded));
-        assert!(ended, "{cut_off:#?}");
-        whole(&world);
-    }
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    client.all_good(&versions);
-}
-
-/// One container for each service, and nothing beside them.
-fn whole(world: &World) {
-    let filter = format!("label=agent.stack={}", world.name);
-    world.eventually("one container each", || {
-        let all = docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
-        let running = all.lines().filter(|line| line.ends_with(" running")).count();
-        (running == 3 && all.lines().count() == 3).then_some(())
-    });
-    for service in ["web", "api", "nginx"] {
-        world.container(service);
-    }
-}
-
-#[test]
-fn killed_while_new_instances_come_up() {
-    killed_at(&[
-        |entry| matches!(entry, Entry::Building { .. }),
-        |entry| matches!(entry, Entry::BringingUp { .. }),
-        |entry| matches!(entry, Entry::Passed { .. }),
-    ]);
-}
-
-#[test]
-fn killed_around_the_switch() {
-    killed_at(&[
-        |entry| matches!(entry, Entry::Switching),
-        |entry| matches!(entry, Entry::Switched),
-        |entry| matches!(entry, Entry::Draining { .. }),
-    ]);
-}
 
 #[test]
 fn killed_while_putting_back() {
@@ -84,7 +24,7 @@ fn killed_while_putting_back() {
     assert!(failure.message.contains("nothing listens on port 8000"), "{failure:#?}");
     client.all_good(&["web 1", "api 1"]);
     assert_eq!(world.running(), before);
-    whole(&world);
+    world.whole();
 }
 
 #[test]

@@ -4,6 +4,13 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// Where a daemon is killed: as it begins the nth of these system calls on one file.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    pub(crate) call: &'static str,
+    pub(crate) nth: usize,
+}
+
 pub(crate) struct Daemon {
     child: Child,
 }
@@ -11,9 +18,31 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Its output is appended to `log`.
     pub(crate) fn start(config: &Path, log: &Path) -> Self {
+        Self::spawn(Command::new("setpriv"), config, log)
+    }
+
+    /// Its calls on `file` are written to `trace`, and at `point` the kernel ends it.
+    pub(crate) fn traced(
+        config: &Path,
+        log: &Path,
+        file: &Path,
+        trace: &Path,
+        point: Option<&Point>,
+    ) -> Self {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "strace", "-f", "-qqq", "-o"]).arg(trace);
+        command.arg("-P").arg(file).args(["-e", "trace=fsync,fdatasync,pwrite64", "-e", "signal=none"]);
+        if let Some(Point { call, nth }) = point {
+            command.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+        }
+        command.arg("setpriv");
+        Self::spawn(command, config, log)
+    }
+
+    fn spawn(mut command: Command, config: &Path, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).expect("log");
         // A test that is killed takes its daemon along.
-        let child = Command::new("setpriv")
+        let child = command
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_agent"), "run", "--config"])
             .arg(config)
             .env("NO_COLOR", "1")
@@ -21,7 +50,7 @@ impl Daemon {
             .stdout(log.try_clone().expect("log"))
             .stderr(log)
             .spawn()
-            .expect("setpriv (package util-linux)");
+            .expect("setpriv and strace (packages util-linux and strace)");
         Self { child }
     }
 

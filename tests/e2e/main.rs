@@ -16,6 +16,7 @@ mod git_repo;
 #[path = "../common/git_server.rs"]
 mod git_server;
 
+mod browser;
 mod client;
 mod daemon;
 mod docker;
@@ -28,7 +29,9 @@ mod world;
 mod bad_pushes;
 mod burst;
 mod changes;
+mod cleaning;
 mod crash;
+mod dashboard;
 mod doctor;
 mod drift;
 mod engine_restart;
@@ -36,6 +39,7 @@ mod gates;
 mod github;
 mod in_place;
 mod inputs;
+mod kill_table;
 mod lossless;
 mod orders;
 mod published;

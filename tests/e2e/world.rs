@@ -252,6 +252,21 @@ impl World {
         docker::running(&self.name)
     }
 
+    /// One container for each service, and nothing beside them.
+    pub(crate) fn whole(&self) {
+        let filter = format!("label=agent.stack={}", self.name);
+        let aside = format!("label=agent.aside={}", self.name);
+        self.eventually("one container each", || {
+            let all = docker::docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
+            let running = all.lines().filter(|line| line.ends_with(" running")).count();
+            let beside = docker::docker(&["ps", "-aq", "--filter", &aside]);
+            (running == 3 && all.lines().count() == 3 && beside.is_empty()).then_some(())
+        });
+        for service in ["web", "api", "nginx"] {
+            self.container(service);
+        }
+    }
+
     /// The one running container of a service.
     pub(crate) fn container(&self, service: &str) -> String {
         let running = self.running();
@@ -273,7 +288,7 @@ impl Drop for World {
 }
 
 /// Below the ports that the kernel gives away by itself; tests that run beside this one begin elsewhere.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {

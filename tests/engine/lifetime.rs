@@ -1,6 +1,6 @@
 //! An instance from its creation to its removal.
 
-use agent::engine::{Engine, EngineError};
+use agent::engine::{Begin, Engine, EngineError};
 use agent::model::instance::{
     Health, HealthSpec, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
 };
@@ -41,18 +41,52 @@ pub(crate) async fn the_end_of_the_logs_is_read_from_both_streams(engine: &impl 
 pub(crate) async fn logs_are_followed_to_the_end(engine: &impl Engine, yard: &Yard) {
     let script = "echo first; until [ -e /end ]; do sleep 0.02; done; echo last";
     let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
-    let mut lines = engine.follow(&id, 100);
-    assert_eq!(lines.try_next().await.unwrap().unwrap(), "first\n");
+    let mut lines = engine.follow(&id, Begin::Last(100));
+    assert_eq!(lines.try_next().await.unwrap().unwrap().text, "first\n");
     engine.exec(&id, &["touch", "/end"]).await.unwrap();
-    assert_eq!(lines.try_next().await.unwrap().unwrap(), "last\n");
+    let last = lines.try_next().await.unwrap().unwrap();
+    assert_eq!(last.text, "last\n");
     assert_eq!(lines.try_next().await.unwrap(), None);
+
+    engine.start(&id).await.unwrap();
+    let mut after = engine.follow(&id, Begin::After(last.at));
+    assert_eq!(after.try_next().await.unwrap().unwrap().text, "first\n");
+    let mut whole = engine.follow(&id, Begin::Start);
+    for line in ["first\n", "last\n", "first\n", "last\n"] {
+        assert_eq!(whole.try_next().await.unwrap().unwrap().text, line);
+    }
+}
+
+pub(crate) async fn a_shelved_instance_is_no_part_of_the_stack_and_keeps_its_logs(
+    engine: &impl Engine,
+    yard: &Yard,
+) {
+    let mut template = yard.template("web", "trap 'exit 0' TERM; echo why; sleep 3600 & wait");
+    template.restart.policy = "always".to_owned();
+    let id = yard.started(engine, &template, &yard.identity(1)).await;
+    engine.follow(&id, Begin::Start).try_next().await.unwrap();
+    engine.shelve(&id, true).await.unwrap();
+    let seen = engine.observe(&yard.stack).await.unwrap();
+    assert_eq!(seen.instances, []);
+    assert_eq!(seen.failed.iter().map(|instance| &instance.id).collect::<Vec<_>>(), [&id]);
+    assert_eq!(engine.logs(&id, 10).await.unwrap(), "why\n");
+    // Its name is free for the next.
+    let next = yard.started(engine, &template, &yard.identity(1)).await;
+    // Whoever starts it by hand has an instance again.
+    engine.start(&id).await.unwrap();
+    assert_eq!(engine.observe(&yard.stack).await.unwrap().instances.len(), 2);
+    for id in [&id, &next] {
+        engine.stop(id).await.unwrap();
+        engine.remove(id).await.unwrap();
+    }
+    assert_eq!(engine.observe(&yard.stack).await.unwrap().failed, []);
 }
 
 pub(crate) async fn its_stop_signal_lets_it_end_in_peace(engine: &impl Engine, yard: &Yard) {
     let script = "trap 'echo bye; exit 3' USR1; echo up; sleep 3600 & wait";
     let template = Template { stop_signal: Some("SIGUSR1".to_owned()), ..yard.template("web", script) };
     let id = yard.started(engine, &template, &yard.identity(1)).await;
-    engine.follow(&id, 1).try_next().await.unwrap();
+    engine.follow(&id, Begin::Last(1)).try_next().await.unwrap();
     engine.stop(&id).await.unwrap();
     assert_eq!(engine.condition(&id).await.unwrap().phase, Phase::Exited(3));
     assert_eq!(engine.logs(&id, 10).await.unwrap(), "up\nbye\n");
@@ -99,10 +133,10 @@ pub(crate) async fn commands_run_inside_tell_their_code_and_output(engine: &impl
 pub(crate) async fn signals_arrive(engine: &impl Engine, yard: &Yard) {
     let script = "trap 'echo hup' HUP; trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done";
     let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
-    let mut lines = engine.follow(&id, 10);
-    assert_eq!(lines.try_next().await.unwrap().unwrap(), "up\n");
+    let mut lines = engine.follow(&id, Begin::Last(10));
+    assert_eq!(lines.try_next().await.unwrap().unwrap().text, "up\n");
     engine.signal(&id, "HUP").await.unwrap();
-    assert_eq!(lines.try_next().await.unwrap().unwrap(), "hup\n");
+    assert_eq!(lines.try_next().await.unwrap().unwrap().text, "hup\n");
     engine.stop(&id).await.unwrap();
     let refused = engine.signal(&id, "HUP").await.unwrap_err();
     assert!(matches!(refused, EngineError::Refused { .. }), "{refused:?}");

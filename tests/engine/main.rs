@@ -58,6 +58,7 @@ contract! {
         an_instance_is_created_runs_and_ends
         the_end_of_the_logs_is_read_from_both_streams
         logs_are_followed_to_the_end
+        a_shelved_instance_is_no_part_of_the_stack_and_keeps_its_logs
         its_stop_signal_lets_it_end_in_peace
         one_that_ignores_its_signal_is_killed_after_the_grace
         what_is_gone_is_stopped_and_removed_already

@@ -165,7 +165,13 @@ fn head(report: &Report) -> Head {
         (Some(_), Target::Branch) if report.doing.is_some() => {
             ("Live, a change is on its way".to_owned(), Tone::Busy)
         }
-        (Some(_), Target::Branch) => ("Live".to_owned(), Tone::Good),
+        (Some(_), Target::Branch) => match &report.wrong {
+            None => ("Live".to_owned(), Tone::Good),
+            Some(Wrong { revision: Some(_), .. }) => {
+                ("Live, the newest push is not".to_owned(), Tone::Doubtful)
+            }
+            Some(_) => ("Live, but something is wrong".to_owned(), Tone::Doubtful),
+        },
     };
     Head { word, tone }
 }

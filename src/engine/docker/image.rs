@@ -105,6 +105,18 @@ impl Docker {
         let names: BTreeSet<_> = listed.into_iter().flat_map(|image| image.repo_tags).collect();
         Ok(names.into_iter().filter(|name| name != "<none>:<none>").collect())
     }
+
+    pub(super) async fn drop_nameless_images(&self, stack: &str) -> Result<(), EngineError> {
+        let mut filter = of_stack(stack);
+        filter.insert("dangling", vec!["true".to_owned()]);
+        let options = ListImagesOptionsBuilder::default().filters(&filter).build();
+        let listed = self.client.list_images(Some(options)).await;
+        let listed = listed.map_err(|error| self.fault(format!("list nameless images of {stack}"), error))?;
+        for image in listed {
+            self.untag_image(&image.id).await?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn is_final(message: &str) -> bool {

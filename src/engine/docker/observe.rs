@@ -12,6 +12,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::fault::found;
 use super::labels::{self, of_stack};
+use super::shelf::is_shelved;
 use super::{Docker, endpoint, network};
 use crate::engine::EngineError;
 use crate::model::instance::{Condition, Endpoint, Health, Instance, InstanceId, Observed, Phase};
@@ -29,8 +30,11 @@ impl Docker {
         });
         let containers: Vec<_> =
             stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await.map_err(fault)?;
-        let mut instances: Vec<_> = containers.iter().flatten().map(instance).collect();
-        instances.sort_by(|a, b| (&a.service, a.number, &a.id).cmp(&(&b.service, b.number, &b.id)));
+        let mut seen: Vec<_> = containers.iter().flatten().map(|found| (found, instance(found))).collect();
+        seen.sort_by(|(_, a), (_, b)| (&a.service, a.number, &a.id).cmp(&(&b.service, b.number, &b.id)));
+        let (failed, instances): (Vec<_>, Vec<_>) =
+            seen.into_iter().partition(|(found, instance)| is_shelved(found, instance));
+        let plain = |seen: Vec<(_, Instance)>| seen.into_iter().map(|(_, instance)| instance).collect();
 
         let filter = ListNetworksOptionsBuilder::default().filters(&of_stack(stack)).build();
         let networks = self.client.list_networks(Some(filter)).await.map_err(fault)?;
@@ -41,7 +45,12 @@ impl Docker {
         let volumes = self.client.list_volumes(Some(filter)).await.map_err(fault)?.volumes;
         let mut volumes: Vec<_> = volumes.into_iter().flatten().map(|volume| volume.name).collect();
         volumes.sort();
-        Ok(Observed { instances, networks: networks.collect(), volumes })
+        Ok(Observed {
+            instances: plain(instances),
+            failed: plain(failed),
+            networks: networks.collect(),
+            volumes,
+        })
     }
 
     pub(super) async fn look_at(&self, id: &InstanceId) -> Result<Condition, EngineError> {

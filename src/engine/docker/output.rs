@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::Docker;
-use crate::engine::{EngineError, Finished};
+use crate::engine::{Begin, EngineError, Finished, Written};
 use crate::model::instance::InstanceId;
 
 /// As much of an output as is kept.
@@ -28,13 +28,25 @@ impl Docker {
     pub(super) fn follow_logs(
         &self,
         id: &InstanceId,
-        lines: usize,
-    ) -> BoxStream<'static, Result<Bytes, EngineError>> {
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true);
-        let logs = self.client.logs(&id.0, Some(options.tail(&lines.to_string()).build()));
+        from: Begin,
+    ) -> BoxStream<'static, Result<Written, EngineError>> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).timestamps(true);
+        let (options, seen) = match from {
+            Begin::Last(lines) => (options.tail(&lines.to_string()), String::new()),
+            Begin::Start => (options, String::new()),
+            // The engine's own "since" knows whole seconds here: what was seen of its last one is left out below.
+            Begin::After(at) => (options.since(seconds(&at)), at),
+        };
+        let logs = self.client.logs(&id.0, Some(options.build()));
         let (docker, act) = (self.clone(), format!("follow the logs of {}", id.short()));
-        logs.map(move |output| output.map(|o| o.into_bytes()).map_err(|e| docker.fault(act.clone(), e)))
-            .boxed()
+        let told = logs.map(move |output| {
+            output.map(|output| written(output.into_bytes())).map_err(|e| docker.fault(act.clone(), e))
+        });
+        told.try_filter(move |written| {
+            let known = !written.at.is_empty() && written.at <= seen;
+            std::future::ready(!known)
+        })
+        .boxed()
     }
 
     pub(super) async fn exec_in(&self, id: &InstanceId, command: &[&str]) -> Result<Finished, EngineError> {
@@ -61,6 +73,21 @@ impl Docker {
         })?;
         Ok(Finished { code, output: end.text() })
     }
+}
+
+/// Takes the time off that the engine puts before each piece: `2026-11-22T16:00:00.000000000Z `, always as long.
+fn written(piece: Bytes) -> Written {
+    const LENGTH: usize = 30;
+    let stamp = piece.get(..LENGTH).filter(|stamp| stamp.ends_with(b"Z") && piece.get(LENGTH) == Some(&b' '));
+    match stamp.and_then(|stamp| std::str::from_utf8(stamp).ok()) {
+        Some(at) => Written { at: at.to_owned(), text: piece.slice(LENGTH + 1..) },
+        None => Written { at: String::new(), text: piece },
+    }
+}
+
+fn seconds(at: &str) -> i32 {
+    let moment = chrono::DateTime::parse_from_rfc3339(at).map_or(0, |moment| moment.timestamp());
+    i32::try_from(moment).unwrap_or(0)
 }
 
 fn short(id: &str) -> &str {

@@ -22,8 +22,9 @@ const NAP: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// At the stop, how long attempts under way may take to end. One that is cut off is made again by the next start.
 const GRACE: Duration = Duration::from_secs(5);
-/// Never, as a moment.
-const NEVER: i64 = i64::MAX;
+/// Milliseconds after which the store is looked into although no bell rang: a sender that hangs up between the
+/// commit and the bell takes the ringing along.
+const UNRUNG: i64 = 10_000;
 
 pub(super) struct Lane {
     inbox: Inbox,
@@ -103,9 +104,8 @@ impl Lane {
             });
         }
         let full = self.attempts.len() >= room;
-        let idle = self.look == NEVER;
         let ahead = u64::try_from(self.look.saturating_sub(self.inbox.now())).unwrap_or(0);
-        (!full && !idle).then(|| Duration::from_millis(ahead).min(NAP))
+        (!full).then(|| Duration::from_millis(ahead).min(NAP))
     }
 
     /// The destination and where it is, unless it has to wait. One that cannot be signed for waits too.
@@ -150,7 +150,8 @@ impl Lane {
             self.inbox.shared.store.read(move |sql| rows::due(sql, &name, now, &under_way, limit)).await;
         match found {
             Ok(due) => {
-                self.look = if due.more { 0 } else { due.next.unwrap_or(NEVER) };
+                let unrung = now + UNRUNG;
+                self.look = if due.more { 0 } else { due.next.map_or(unrung, |next| next.min(unrung)) };
                 self.under_way.extend(due.parcels.iter().map(|parcel| parcel.delivery));
                 self.waiting.extend(due.parcels);
             }

@@ -294,13 +294,15 @@ pub(in super::super) fn since(sql: &Connection, events: i64, attempts: i64) -> R
 /// What is left to do, for every destination that has something left.
 pub(in super::super) fn counts(sql: &Connection) -> Result<Vec<Backlog>, Error> {
     let mut statement = sql.prepare_cached(
-        "SELECT destination, sum(pending), sum(dead), min(oldest) FROM (
-             SELECT destination, count(*) AS pending, 0 AS dead,
-                 (SELECT received FROM inbox_events WHERE number = min(d.event)) AS oldest
-             FROM inbox_deliveries d WHERE state = 'pending' GROUP BY destination
-             UNION ALL
-             SELECT destination, 0, count(*), NULL FROM inbox_deliveries WHERE state = 'dead' GROUP BY destination)
-         GROUP BY destination ORDER BY destination",
+        "SELECT destination, pending, dead, (SELECT received FROM inbox_events WHERE number = first) FROM (
+             SELECT destination, sum(pending) AS pending, sum(dead) AS dead, max(first) AS first FROM (
+                 SELECT destination, count(*) AS pending, 0 AS dead, min(event) AS first
+                 FROM inbox_deliveries WHERE state = 'pending' GROUP BY destination
+                 UNION ALL
+                 SELECT destination, 0, count(*), NULL
+                 FROM inbox_deliveries WHERE state = 'dead' GROUP BY destination)
+             GROUP BY destination)
+         ORDER BY destination",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Backlog { destination: row.get(0)?, pending: row.get(1)?, dead: row.get(2)?, oldest: row.get(3)? })

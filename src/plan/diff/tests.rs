@@ -81,7 +81,7 @@ fn world(instances: Vec<Instance>) -> Observed {
         gateway: Some("10.9.0.1".parse().unwrap()),
         ip_range: Some("10.9.0.128/25".into()),
     };
-    Observed { instances, networks: [(NETWORK.to_owned(), network)].into(), volumes: Vec::new() }
+    Observed { instances, networks: [(NETWORK.to_owned(), network)].into(), ..Observed::default() }
 }
 
 fn planned(desired: &Desired, before: Option<&Desired>, observed: &Observed, purpose: Purpose) -> Plan {

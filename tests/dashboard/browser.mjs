@@ -1,0 +1,84 @@
+// A browser that does what it is told: a line of JSON in, a line of JSON out. The facts are in tests/e2e/dashboard.rs.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const program = execFileSync("sh", ["-c", "command -v chromium || command -v chromium-browser"], { encoding: "utf8" });
+const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+const browser = await chromium.launch({ executablePath: program.trim(), args });
+const context = await browser.newContext();
+const page = await context.newPage();
+page.setDefaultTimeout(40_000);
+
+const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } };
+// What the browser itself complains of, policies that were broken among it.
+let complaints = [];
+page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+page.on("pageerror", (error) => complaints.push(String(error)));
+
+const acts = {
+  open: ({ url }) => page.goto(url),
+  fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
+  tick: ({ label }) => page.getByLabel(label).check(),
+  press: ({ role, name }) => page.getByRole(role, { name, exact: true }).click(),
+  // Waits until the region with this name, or the page, holds the text.
+  see: ({ region, text }) => {
+    const place = region ? page.getByRole("region", { name: region, exact: true }) : page.locator("main");
+    return place.filter({ hasText: text }).first().waitFor();
+  },
+  text: () => page.locator("main").innerText(),
+  url: () => page.url(),
+  run: ({ script }) => page.evaluate(script),
+  complaints: () => complaints.splice(0),
+  // Every look of the page as it is now: a picture, and what is wrong with it for those who do not see it.
+  look: async ({ shots }) => {
+    const found = [];
+    for (const [size, viewport] of Object.entries(sizes)) {
+      await page.setViewportSize(viewport);
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: `${shots}-${size}-${colorScheme}.png`, fullPage: true });
+        await page.evaluate(axe);
+        const { violations } = await page.evaluate("axe.run()");
+        const told = ({ id, nodes }) => `${size} ${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(" ")}`;
+        found.push(...violations.map(told));
+        const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+        if (wide > 0) found.push(`${size} ${colorScheme}: ${wide} pixels too wide`);
+      }
+    }
+    return found;
+  },
+  // The same page in a browser that runs no script.
+  plain: async ({ url }) => {
+    const bare = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() });
+    const sheet = await bare.newPage();
+    await sheet.goto(url);
+    const text = await sheet.locator("main").innerText();
+    await bare.close();
+    return text;
+  },
+  // Another site, which shows this page to whoever comes.
+  serve: ({ html }) =>
+    new Promise((resolve) => {
+      const server = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(html));
+      server.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${server.address().port}/`));
+    }),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { act, ...how } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { ok: (await acts[act](how)) ?? null };
+    if (typeof answer.ok === "object" && !Array.isArray(answer.ok)) answer.ok = null;
+  } catch (error) {
+    answer = { error: `${act} ${JSON.stringify(how)}: ${error}\n${await page.locator("body").innerText().catch(() => "")}` };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await browser.close();
+process.exit();
