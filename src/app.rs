@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::docker::Docker;
-use crate::http::{Limits, serve};
+use crate::http::{ClientError, Limits, serve};
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -43,6 +43,8 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    #[error("nobody can be told anything")]
+    Client(#[from] ClientError),
     #[error("the webhook cannot be set up")]
     Hook(#[from] open::HookError),
     #[error("the dashboard cannot be set up")]
@@ -61,13 +63,17 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
     let hooks = hooks::listen(&opened).await?;
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
+    let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
+    if let Some(outbox) = outside::outbox(&world, store)? {
+        tasks.spawn(outbox.run(stop.clone()));
+    }
     let socket = control::router(world.clone());
     tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
     }
-    if let Some((listener, router)) = dashboard::listen(&world, &stop).await? {
+    if let Some((listener, router)) = dashboard::listen(&world, None, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {

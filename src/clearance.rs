@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::model::Revision;
 use crate::model::freeze::{Freeze, frozen};
 
-pub use checks::{Checks, ChecksError, ReadToken};
+pub use checks::{Checks, ChecksError};
 pub use signature::{Signers, SignersError};
 
 /// The rules. The default ones let everything pass.

@@ -6,6 +6,7 @@
 mod check;
 mod forges;
 mod mask;
+mod notify;
 mod outside;
 mod problem;
 mod read;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
 pub use outside::{Gates, Github};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
@@ -49,6 +51,7 @@ pub struct Config {
     pub dashboard: Dashboard,
     pub gates: Gates,
     pub github: Github,
+    pub notify: Notify,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -70,6 +73,7 @@ impl Default for Config {
             dashboard: Dashboard::default(),
             gates: Gates::default(),
             github: Github::default(),
+            notify: Notify::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -130,7 +134,7 @@ impl Config {
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
             hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files, file))
         });
-        single.chain(hooks)
+        single.chain(hooks).chain(self.notify.secrets())
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -153,7 +157,7 @@ impl Config {
             &mut self.github.token_file,
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
-        for secret in single.into_iter().flatten().chain(hooks) {
+        for secret in single.into_iter().flatten().chain(hooks).chain(self.notify.secrets_mut()) {
             secret.anchor(folder);
         }
     }

@@ -16,6 +16,7 @@ mod run;
 mod session;
 mod sign_in;
 mod steps;
+mod stripe;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{SecretError, SecretFile};
 use crate::http::{Rate, RawBody};
+use crate::inbox::Inbox;
 use crate::model::instance::Observed;
 use crate::model::run::RunId;
 use crate::orders::{Order, OrderError};
@@ -55,6 +57,9 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Obeys an order and says in a line what will happen.
     fn obey(&self, order: Order) -> impl Future<Output = Result<String, OrderError>> + Send;
+
+    /// Stripe's events, where any are received.
+    fn inbox(&self) -> Option<&Inbox>;
 
     /// Where the logs of a run's builds are.
     fn logs_of(&self, run: RunId) -> PathBuf;
@@ -122,11 +127,14 @@ pub fn router<A: Agent>(
     let signing_in = Router::new().route("/sign-in", post(sign_in::open::<A>)).with_state(site.clone());
     let router = Router::new()
         .route("/", get(home::page::<A>))
-        .route("/events", get(live::events::<A>))
+        .route("/changes", get(live::events::<A>))
         .route("/runs/{id}", get(run::page::<A>))
         .route("/releases/{id}/rollback", get(act::ask_rollback::<A>).post(act::roll_back::<A>))
         .route("/resume", get(act::ask_resume::<A>).post(act::resume::<A>))
         .route("/retry", get(act::ask_retry::<A>).post(act::retry::<A>))
+        .route("/stripe/{id}", get(stripe::page::<A>))
+        .route("/stripe/{id}/resend", get(stripe::ask_resend::<A>).post(stripe::resend::<A>))
+        .route("/dead-letters", get(stripe::ask_resend_dead::<A>).post(stripe::resend_dead::<A>))
         .route("/sign-in", get(sign_in::ask::<A>))
         .route("/sign-out", post(sign_in::close::<A>))
         .route("/{asset}", get(assets::asset))

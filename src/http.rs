@@ -21,7 +21,7 @@ pub use body::RawBody;
 pub use client::{Answer, Client, ClientError};
 pub use peer::Peer;
 pub use rate::Rate;
-pub use secret::{EmptySecret, Secret};
+pub use secret::{EmptySecret, ReadSecret, Secret};
 pub use serve::{Limits, serve};
 
 /// An answer of one line: what senders keep beside a delivery and show to people.

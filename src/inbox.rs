@@ -213,6 +213,11 @@ impl Inbox {
         tokio::join!(deliver::run(self, stop), keeping);
     }
 
+    /// Reads what this wing keeps.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.shared.store.clone())
+    }
+
     /// For metrics.
     pub async fn numbers(&self) -> Result<Numbers, store::Error> {
         let backlog = self.shared.store.read(rows::counts).await?;

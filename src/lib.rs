@@ -25,6 +25,7 @@
 //! | [`record`], [`store`] | runs, releases, what is held; SQLite with one writer |
 //! | [`trigger`], [`http`] | who knocks, and how HTTP is served |
 //! | [`inbox`] | Stripe's events: verified, kept, delivered, sent again |
+//! | [`outbox`] | telling GitHub, Slack, Discord and others; no run waits for it |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
 //! | [`overview`] | all that is known, as one value, and the words for it |
@@ -48,6 +49,7 @@ pub mod http;
 pub mod inbox;
 pub mod model;
 pub mod orders;
+pub mod outbox;
 pub mod overview;
 pub mod plan;
 pub mod reconcile;

@@ -135,7 +135,9 @@ impl<E: Engine> Nginx<'_, E> {
             }
             _ => None,
         };
-        if let Some(old) = &old {
+        // What is live already needs no room on a disk that may be full: the way back must not fail by that.
+        let same = old.as_deref() == Some(text.as_bytes());
+        if let Some(old) = old.as_ref().filter(|_| !same) {
             folder.write(PREVIOUS, old).await?;
         }
         // Before the file: what it names must be there when nginx reads it, after whatever crash. What only the old
@@ -143,7 +145,9 @@ impl<E: Engine> Nginx<'_, E> {
         let mut lead = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
         lead.extend(links(text));
         folder.lead(&lead).await?;
-        folder.write(LIVE, text.as_bytes()).await?;
+        if !same {
+            folder.write(LIVE, text.as_bytes()).await?;
+        }
         let Some(running) = &self.running else { return Ok(Switched { reloaded: false, edited }) };
         match self.adopt(running, text, probes).await {
             Ok(reloaded) => Ok(Switched { reloaded, edited }),

@@ -43,6 +43,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("orders", &["model", "record", "store", "trigger"]),
     ("overview", &["model", "reconcile", "record"]),
     ("inbox", &["http", "store"]),
+    // Reads what happened; nothing in a run knows of it.
+    ("outbox", &["http", "model", "overview", "reconcile", "record", "store"]),
     (
         "dashboard",
         &["config", "http", "inbox", "model", "orders", "overview", "plan", "reconcile", "record", "store"],
@@ -59,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "inbox",
             "model",
             "orders",
+            "outbox",
             "overview",
             "plan",
             "reconcile",

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
 use crate::inbox;
 use crate::model::forge::Forge;
+use crate::outbox;
 use crate::plan::fingerprint::Key;
 use crate::reconcile::{Reconciler, Situation};
 use crate::record::{self, Record};
@@ -31,6 +32,7 @@ const DATABASE: &str = "agent.db";
 pub struct Opened {
     pub config: Arc<Config>,
     pub record: Record,
+    pub store: Store,
     pub wakes: Wakes,
     pub mirror: Mirror,
     pub key: Key,
@@ -69,7 +71,7 @@ pub enum HookError {
 
 /// All tables, in the order in which they came to be. Append only.
 pub fn migrations() -> Vec<Migration> {
-    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS].concat()
+    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS, outbox::MIGRATIONS].concat()
 }
 
 /// Opens everything for working with it: one process at a time.
@@ -82,9 +84,9 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let key = key(&state.join("key"))?;
     let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
     let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
-    let record = Record::new(store);
+    let record = Record::new(store.clone());
     let clearance = outside::clearance(&config)?;
-    Ok(Opened { config: Arc::new(config), record, wakes, mirror, key, clearance })
+    Ok(Opened { config: Arc::new(config), record, store, wakes, mirror, key, clearance })
 }
 
 /// Stripe's events for reading only, whether or not a daemon runs.
@@ -100,7 +102,7 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key, clearance } = self;
+        let Self { config, record, wakes, mirror, key, clearance, store: _ } = self;
         Reconciler { engine, record, mirror, wakes, config, key, clearance, situation }
     }
 }

@@ -9,16 +9,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Objection;
-use crate::http::{Client, ClientError, Secret};
+use crate::http::{Client, ClientError, ReadSecret};
 use crate::model::Revision;
 
 const WITHIN: Duration = Duration::from_secs(15);
 /// A check that runs is asked for again soon; one that failed may be run again by a person.
 const RUNNING: Duration = Duration::from_secs(30);
 const FAILED: Duration = Duration::from_secs(300);
-
-/// Reads the token at each use, so that it can be changed without a restart.
-pub type ReadToken = Box<dyn Fn() -> Result<Secret, String> + Send + Sync>;
 
 /// The checks that must have passed.
 pub struct Checks {
@@ -27,7 +24,7 @@ pub struct Checks {
     pub api_url: String,
     /// `owner/name`
     pub repository: String,
-    pub token: Option<ReadToken>,
+    pub token: Option<ReadSecret>,
     pub required: Vec<String>,
 }
 

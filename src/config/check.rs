@@ -255,6 +255,8 @@ fn one_path(key: &'static str, path: &Path, out: &mut Refusals) {
     let hint = "write it into a file that only the agent's user may read, and name the file here";
     out.unless(!is_secret(&text), key, "this looks like the secret itself", hint);
     out.unless(!text.is_empty(), key, "this is no path", "name a file or folder");
+    let hint = "write the address into a file that only the agent's user may read, and name the file here";
+    out.unless(!text.contains("://"), key, "this is an address, not a path", hint);
     let hint = "write the whole path; no shell expands it here";
     out.unless(!text.starts_with('~'), key, format!("`{text}` begins with a tilde"), hint);
 }

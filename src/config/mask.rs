@@ -6,7 +6,7 @@
 /// Words in a key's name that speak of a secret; with `file` in the name the value is only a path.
 const WORDS: [&str; 5] = ["token", "secret", "password", "passwd", "private_key"];
 /// How the secrets begin that this agent's users have at hand.
-const BEGINNINGS: [&str; 12] = [
+const BEGINNINGS: [&str; 14] = [
     "ghp_",
     "gho_",
     "ghs_",
@@ -19,6 +19,8 @@ const BEGINNINGS: [&str; 12] = [
     "rk_live_",
     "rk_test_",
     "AGE-SECRET-KEY-",
+    "hooks.slack.com/services/",
+    "discord.com/api/webhooks/",
 ];
 
 /// Whether a value is itself a secret, by its beginning.
@@ -36,8 +38,10 @@ fn mask_line(line: &str) -> String {
     for beginning in BEGINNINGS {
         let starts: Vec<usize> = line.match_indices(beginning).map(|(at, _)| at).collect();
         for start in starts {
-            let word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-            let end = line[start..].find(|c| !word(c)).map_or(line.len(), |length| start + length);
+            let word = |c: char| c.is_ascii_alphanumeric() || "_-/".contains(c);
+            // Some begin with a host's name, whose dots are no part of what follows.
+            let rest = start + beginning.len();
+            let end = line[rest..].find(|c| !word(c)).map_or(line.len(), |length| rest + length);
             blot(&mut masked, start, end);
         }
     }

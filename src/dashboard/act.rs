@@ -19,17 +19,17 @@ use crate::report;
 
 /// A question before something is done.
 #[derive(Default, Serialize)]
-struct Question {
-    title: String,
+pub(super) struct Question {
+    pub(super) title: String,
     /// What will happen, a paragraph each.
-    text: Vec<String>,
+    pub(super) text: Vec<String>,
     /// What changes with it, a line each.
-    list: Vec<String>,
+    pub(super) list: Vec<String>,
     /// Offer to stay there until somebody resumes.
-    may_hold: bool,
-    yes: &'static str,
+    pub(super) may_hold: bool,
+    pub(super) yes: &'static str,
     /// Why it cannot be done; then there is no button.
-    no: Option<String>,
+    pub(super) no: Option<String>,
 }
 
 pub(super) async fn ask_rollback<A: Agent>(
@@ -90,10 +90,7 @@ impl<A: Agent> Site<A> {
         let order = order(form.contains_key("hold"));
         tracing::info!(?order, "ordered on the dashboard");
         match self.agent.obey(order).await {
-            Ok(said) => {
-                self.sessions.say(&signed.id, said);
-                (StatusCode::SEE_OTHER, [(header::LOCATION, signed.root)]).into_response()
-            }
+            Ok(said) => self.done(signed, said),
             Err(OrderError::Record(error @ RecordError::NoRelease(_))) => self.unreadable(&signed, &error),
             Err(error) => {
                 let question = Question {
@@ -115,7 +112,17 @@ impl<A: Agent> Site<A> {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let view = Question { no: Some(report::line(error)), ..Question::default() };
+        self.trouble(signed, status, report::line(error))
+    }
+
+    /// Back to the first page, which says what was answered.
+    pub(super) fn done(&self, signed: Signed, said: String) -> Response {
+        self.sessions.say(&signed.id, said);
+        (StatusCode::SEE_OTHER, [(header::LOCATION, signed.root)]).into_response()
+    }
+
+    pub(super) fn trouble(&self, signed: &Signed, status: StatusCode, why: String) -> Response {
+        let view = Question { no: Some(why), ..Question::default() };
         self.pages.signed(status, "trouble.html", signed, view)
     }
 

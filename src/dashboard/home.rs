@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::guard::Signed;
-use super::{Agent, Site};
+use super::{Agent, Site, stripe};
 use crate::overview::time::Clock;
 use crate::overview::{self, Report};
 use crate::plan::diff::Plan;
@@ -31,20 +31,22 @@ pub(super) struct Known {
     log: Vec<Logged>,
     releases: Vec<Release>,
     denials: Vec<Denial>,
+    stripe: Option<stripe::Overview>,
 }
 
 pub(super) async fn page<A: Agent>(State(site): State<Arc<Site<A>>>, signed: Signed) -> Response {
-    match known(&*site.agent, &site.stack).await {
+    let clock = Clock::local();
+    match known(&*site.agent, &site.stack, &clock).await {
         Ok(known) => {
             let said = site.sessions.take_said(&signed.id);
-            let view = view(&known, said, &Clock::local());
+            let view = view(known, said, &clock);
             site.pages.signed(StatusCode::OK, "home.html", &signed, view)
         }
         Err(error) => site.unreadable(&signed, &error),
     }
 }
 
-pub(super) async fn known<A: Agent>(agent: &A, stack: &str) -> Result<Known, RecordError> {
+pub(super) async fn known<A: Agent>(agent: &A, stack: &str, clock: &Clock) -> Result<Known, RecordError> {
     let record = agent.record();
     let observed = agent.observe().await;
     let report = overview::gather(stack, Some(record), Some(Ok(agent.status())), observed).await?;
@@ -62,6 +64,7 @@ pub(super) async fn known<A: Agent>(agent: &A, stack: &str) -> Result<Known, Rec
         runs,
         log,
         releases: record.releases().await?,
+        stripe: stripe::known(agent.inbox(), clock).await?,
         denials: record.denials(DENIED).await?,
     })
 }

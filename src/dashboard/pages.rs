@@ -11,11 +11,12 @@ use super::guard::Signed;
 use crate::http::line;
 use crate::report;
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("base.html", include_str!("pages/base.html")),
     ("parts.html", include_str!("pages/parts.html")),
     ("home.html", include_str!("pages/home.html")),
     ("run.html", include_str!("pages/run.html")),
+    ("event.html", include_str!("pages/event.html")),
     ("confirm.html", include_str!("pages/confirm.html")),
     ("trouble.html", include_str!("pages/trouble.html")),
     ("sign-in.html", include_str!("pages/sign-in.html")),

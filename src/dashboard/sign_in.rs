@@ -29,7 +29,7 @@ pub(super) fn first<A: Agent>(site: &Site<A>, parts: &Parts, root: &str) -> Resp
     if !from_our_page(&parts.headers) && is_page(path) {
         return site.pages.answer(StatusCode::OK, "onward.html", context! { root });
     }
-    if path == "events" {
+    if path == "changes" {
         return line(StatusCode::UNAUTHORIZED, "sign in first");
     }
     let to = if is_page(path) { format!("{root}sign-in?next={path}") } else { format!("{root}sign-in") };
@@ -99,9 +99,11 @@ fn form<A: Agent>(site: &Site<A>, status: StatusCode, next: &str, wrong: Option<
 /// Only a page of ours is gone to after signing in, never an address that somebody made up.
 fn is_page(path: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     match path.split('/').collect::<Vec<_>>()[..] {
-        ["" | "resume" | "retry"] => true,
+        ["" | "resume" | "retry" | "dead-letters"] => true,
         ["runs", id] | ["releases", id, "rollback"] => number(id),
+        ["stripe", id] | ["stripe", id, "resend"] => word(id),
         _ => false,
     }
 }
@@ -118,11 +120,11 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_elsewhere_after_signing_in() {
-        for page in ["", "resume", "runs/12", "releases/3/rollback"] {
+        for page in ["", "resume", "runs/12", "releases/3/rollback", "stripe/evt_1/resend"] {
             assert!(is_page(page), "{page}");
         }
         for other in
-            ["//evil.example", "https://evil.example", "runs/", "runs/x", "runs/1/..", "\\evil", "events"]
+            ["//evil.example", "https://evil.example", "runs/", "runs/x", "runs/1/..", "\\evil", "changes"]
         {
             assert!(!is_page(other), "{other}");
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +21,8 @@ use super::pages::Pages;
 use super::{Agent, DashboardError, router};
 use crate::cli::tests::story::{AT, Story, observed};
 use crate::config::SecretFile;
+use crate::http::Secret;
+use crate::inbox::{Destination, Endpoint, Inbox, Setup, Signing, SigningSecret, Simulation};
 use crate::model::instance::Observed;
 use crate::model::run::{ReleaseId, RunId};
 use crate::orders::{self, Order, OrderError};
@@ -36,15 +39,20 @@ struct Shop {
     story: Story,
     wakes: Wakes,
     situation: watch::Sender<Situation>,
+    inbox: Option<Inbox>,
     folder: TempDir,
 }
 
 impl Shop {
     async fn new(story: Story) -> Arc<Self> {
+        Self::with(story, None).await
+    }
+
+    async fn with(story: Story, inbox: Option<Inbox>) -> Arc<Self> {
         let wakes = Wakes::open(story.store.clone(), "shop").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), TOKEN).unwrap();
-        Arc::new(Self { story, wakes, situation: watch::Sender::default(), folder })
+        Arc::new(Self { story, wakes, situation: watch::Sender::default(), inbox, folder })
     }
 
     fn token(&self) -> SecretFile {
@@ -72,6 +80,10 @@ impl Agent for Shop {
 
     async fn obey(&self, order: Order) -> Result<String, OrderError> {
         orders::obey(&order, &self.story.record, &self.wakes, None, AT).await
+    }
+
+    fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.as_ref()
     }
 
     fn logs_of(&self, run: RunId) -> PathBuf {
@@ -107,17 +119,24 @@ impl Answer {
 
 impl Browser {
     async fn stranger(story: Story) -> Self {
-        let shop = Shop::new(story).await;
+        Self::before(Shop::new(story).await)
+    }
+
+    fn before(shop: Arc<Shop>) -> Self {
         let router = router(shop.clone(), "shop", shop.token(), CancellationToken::new()).unwrap();
         Self { router, shop, cookie: String::new() }
     }
 
     async fn signed_in(story: Story) -> Self {
-        let mut browser = Self::stranger(story).await;
+        Self::stranger(story).await.sign_in().await
+    }
+
+    async fn sign_in(mut self) -> Self {
+        let browser = &mut self;
         let answer = browser.post("/sign-in", &format!("token={TOKEN}")).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         browser.cookie = answer.header(header::SET_COOKIE).split(';').next().unwrap().to_owned();
-        browser
+        self
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -149,7 +168,7 @@ impl Browser {
     }
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/",
     "/runs/1",
     "/runs/4",
@@ -158,6 +177,7 @@ const PAGES: [&str; 8] = [
     "/releases/99/rollback",
     "/resume",
     "/retry",
+    "/dead-letters",
 ];
 
 #[tokio::test]
@@ -170,8 +190,8 @@ async fn strangers_are_shown_the_way_in_and_nothing_else() {
         assert!(to.ends_with(&format!("sign-in?next={}", &page[1..])), "{page}: {to}");
         assert_eq!(answer.text, "", "{page}");
     }
-    assert_eq!(browser.get("/events").await.status, StatusCode::UNAUTHORIZED);
-    for order in ["/resume", "/retry", "/releases/1/rollback", "/sign-out"] {
+    assert_eq!(browser.get("/changes").await.status, StatusCode::UNAUTHORIZED);
+    for order in ["/resume", "/retry", "/releases/1/rollback", "/dead-letters", "/sign-out"] {
         assert_eq!(browser.post(order, "csrf=").await.status, StatusCode::UNAUTHORIZED, "{order}");
     }
     assert_eq!(browser.target().await, Target::Branch);
@@ -357,6 +377,83 @@ async fn a_short_token_is_refused_before_anybody_can_guess_it() {
     assert!(matches!(refused, Err(DashboardError::ShortToken)));
 }
 
+/// A till that waits for its payments, and one that could not be brought three days long.
+async fn with_payments() -> (Browser, Vec<String>) {
+    let story = Story::live().await;
+    let secret = SigningSecret { secret: Secret::new("whsec_0123456789").unwrap(), livemode: None };
+    let endpoint =
+        Endpoint { name: "default".into(), secrets: vec![secret], tolerance: Duration::from_secs(300) };
+    let till = Destination {
+        name: "till".into(),
+        service: "flask-soft".into(),
+        endpoint: None,
+        events: vec!["checkout.*".parse().unwrap()],
+        path: "/webhook".into(),
+        port: 8000,
+        secrets: vec![Secret::new("whsec_till").unwrap()],
+        concurrency: 1,
+        timeout: Duration::from_secs(1),
+        ordered: false,
+        signing: Signing::Stripe,
+        passthrough: false,
+    };
+    let setup = Setup { endpoints: vec![endpoint], destinations: vec![till], ..Setup::default() };
+    let (setup, places) = (watch::Sender::new(Arc::new(setup)), watch::Sender::default());
+    let inbox = Inbox::new(story.store.clone(), setup.subscribe(), places.subscribe(), Arc::new(|| AT));
+    let asked = Simulation {
+        endpoint: "default".into(),
+        kind: "checkout.session.completed".into(),
+        set: vec![("data.object.customer_details.email".into(), "eve@example.com".into())],
+        times: 2,
+        ..Simulation::default()
+    };
+    let made = inbox.simulate(&asked).await.unwrap();
+    assert!(made.iter().all(|event| event.status == 200), "{made:?}");
+    let ids: Vec<String> = made.into_iter().map(|event| event.id).collect();
+    let dead = ids[0].clone();
+    let dying = move |sql: &rusqlite::Connection| -> Result<(), crate::store::Error> {
+        sql.execute(
+            "UPDATE inbox_deliveries SET state = 'dead'
+             WHERE event = (SELECT number FROM inbox_events WHERE id = ?1)",
+            [dead],
+        )?;
+        Ok(())
+    };
+    story.store.write(dying).await.unwrap();
+    let shop = Shop::with(story, Some(inbox)).await;
+    (Browser::before(shop).sign_in().await, ids)
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_without_what_they_hold_and_sent_again() {
+    let (browser, ids) = with_payments().await;
+    let home = browser.get("/").await.text;
+    assert!(home.contains("1 waiting") && home.contains("1 dead") && home.contains("Dead letters"), "{home}");
+    let page = browser.get(&format!("/stripe/{}", ids[0])).await;
+    assert!(
+        page.text.contains("till: dead") && page.text.contains("checkout.session.completed"),
+        "{}",
+        page.text
+    );
+    for text in [&home, &page.text] {
+        assert!(!text.contains("eve@example.com") && !text.contains("whsec_"), "{text}");
+    }
+
+    let question = browser.get("/dead-letters").await;
+    assert_eq!(browser.post("/dead-letters", "csrf=no").await.status, StatusCode::FORBIDDEN);
+    let answer = browser.post("/dead-letters", &format!("csrf={}", question.csrf())).await;
+    assert_eq!((answer.status, answer.header(header::LOCATION)), (StatusCode::SEE_OTHER, "./"));
+    let home = browser.get("/").await.text;
+    assert!(home.contains("sending again: 1 delivery"), "{home}");
+    assert!(home.contains("2 waiting") && !home.contains("Dead letters"), "{home}");
+
+    let path = format!("/stripe/{}/resend", ids[1]);
+    let csrf = browser.get(&path).await.csrf().to_owned();
+    assert_eq!(browser.post(&path, &format!("csrf={csrf}")).await.status, StatusCode::SEE_OTHER);
+    let none = browser.post("/stripe/evt_none/resend", &format!("csrf={csrf}")).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+}
+
 /// The first page at a fixed time, as a person reads it.
 async fn told(story: Story, situation: Situation) -> String {
     fn utc(millis: i64) -> NaiveDateTime {
@@ -364,8 +461,8 @@ async fn told(story: Story, situation: Situation) -> String {
     }
     let shop = Shop::new(story).await;
     shop.situation.send_replace(situation);
-    let known = known(&*shop, "shop").await.unwrap();
-    let view = view(&known, None, &Clock { now: AT + 2 * 3_600_000, wall: utc });
+    let clock = Clock { now: AT + 2 * 3_600_000, wall: utc };
+    let view = view(known(&*shop, "shop", &clock).await.unwrap(), None, &clock);
     let values = context! { root => "./", csrf => "x", ..Value::from(Serde(view)) };
     let page = Pages::new("shop").unwrap().text("home.html", values).unwrap();
     let (_, main) = page.split_once("<main").unwrap();

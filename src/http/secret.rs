@@ -44,6 +44,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Reads a secret at each use, so that it can be changed without a restart; says why it cannot be had.
+pub type ReadSecret = Box<dyn Fn() -> Result<Secret, String> + Send + Sync>;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ pub struct Numbers {
     /// Requests by what became of them: `kept`, `repeated`, or why they were refused (`forged`, `stale`, …).
     pub received: BTreeMap<&'static str, u64>,
     /// By destination and outcome: `delivered`, `refused` (another status), `unanswered`.
-    pub attempts: BTreeMap<(String, &'static str), u64>,
+    pub attempts: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(super) struct Tally(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     received: BTreeMap<&'static str, u64>,
-    attempts: BTreeMap<(String, &'static str), u64>,
+    attempts: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
 impl Tally {
@@ -39,7 +39,7 @@ impl Tally {
             None => "unanswered",
         };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.attempts.entry((destination.to_owned(), outcome)).or_default() += 1;
+        *counts.attempts.entry(destination.to_owned()).or_default().entry(outcome).or_default() += 1;
     }
 
     pub(super) fn numbers(&self, backlog: Vec<Backlog>) -> Numbers {

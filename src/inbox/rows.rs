@@ -2,6 +2,7 @@
 
 mod attempts;
 mod due;
+mod filter;
 mod keep;
 mod list;
 mod resend;
@@ -12,13 +13,14 @@ use crate::store::Migration;
 
 pub(super) use attempts::{Ending, Next, finish};
 pub(super) use due::{Parcel, due, freshen, parcel};
+pub use filter::Filter;
 pub(super) use keep::{Incoming, claim, keep};
-pub use list::{Attempt, Backlog, Delivery, Event, Filter, Seen, State, Story};
+pub use list::{Attempt, Backlog, Delivery, Event, Seen, State, Story};
 pub(super) use list::{counts, ends, events, since, story};
 pub use resend::Which;
 pub(super) use resend::{again, discard, meant};
 pub(super) use retention::{forget, size};
-pub(super) use secrets::{rotate, secrets};
+pub(super) use secrets::{first, rotate, secrets};
 
 /// The tables of this room, in order of their making.
 pub const MIGRATIONS: &[Migration] = &[Migration(

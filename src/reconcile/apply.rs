@@ -49,8 +49,9 @@ impl<E: Engine> Act<'_, E> {
         };
         // A log that cannot be written (a full disk) must not keep the old release from coming back.
         let written = self.journal.write(Entry::Reverting { reason }).await;
-        let kept = self.put_back(before, failed.as_deref()).await?;
+        let back = self.put_back(before, failed.as_deref()).await;
         written?;
+        let kept = back?;
         if let Trouble::Failure { failure, .. } = &mut trouble
             && kept
         {

@@ -47,12 +47,15 @@ impl<E: Engine> Reconciler<E> {
             act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
             return Ok(());
         }
+        let mut written = Ok(());
         if run.status != Status::Reverting {
             let reason = "the run was cut off before requests were switched".to_owned();
-            act.journal.write(Entry::Reverting { reason }).await?;
+            written = act.journal.write(Entry::Reverting { reason }).await;
         }
         let text = self.nginx_of(&act, &plan).await?;
-        act.put_back(text, None).await?;
+        let back = act.put_back(text, None).await;
+        written?;
+        back?;
         act.journal.write(Entry::Ended { outcome: Outcome::Interrupted }).await?;
         Ok(())
     }

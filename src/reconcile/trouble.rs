@@ -60,12 +60,15 @@ impl From<SourceError> for Trouble {
 
 impl From<EngineError> for Trouble {
     fn from(error: EngineError) -> Self {
-        let hint = match &error {
-            EngineError::Unreachable { .. } => Some("start the engine: systemctl start docker"),
-            EngineError::DiskFull { .. } => Some("free some disk space"),
-            _ => None,
-        };
-        Self::new(error.class(), report::line(&error), hint.map(str::to_owned))
+        Self::new(error.class(), report::line(&error), hint(&error).map(str::to_owned))
+    }
+}
+
+fn hint(error: &EngineError) -> Option<&'static str> {
+    match error {
+        EngineError::Unreachable { .. } => Some("start the engine: systemctl start docker"),
+        EngineError::DiskFull { .. } => Some("free some disk space"),
+        _ => None,
     }
 }
 
@@ -85,8 +88,8 @@ impl From<BuildError> for Trouble {
     fn from(error: BuildError) -> Self {
         match &error {
             BuildError::Failed { log, source, .. } => {
-                let message = report::line(source);
-                Self::new(source.class(), message, Some("mend it and push".into())).with_log(log)
+                let (message, hint) = (report::line(source), hint(source).unwrap_or("mend it and push"));
+                Self::new(source.class(), message, Some(hint.into())).with_log(log)
             }
             BuildError::TooLong { log, .. } => {
                 let hint = "make the build quicker, or raise `timeout` under [build]";

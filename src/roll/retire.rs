@@ -16,8 +16,8 @@ use super::{Journal, JournalError, Rolling};
 const LEFT: &str = "something newer is to be reached, and its run retires it";
 
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
-/// retired now is noted, and found again by the next plan. `linger` is how long nginx may still send them requests, on
-/// connections that its clients kept.
+/// retired now is noted, and found again by the next plan. For as long as `linger`, nginx may still send requests to
+/// the old instances, on connections that its clients kept.
 pub async fn retire<E: Engine, J: Journal>(
     rolling: &Rolling<'_, E, J>,
     linger: Duration,
@@ -42,36 +42,31 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         old: &OldInstance,
         seen: Option<Duration>,
     ) -> Result<(), JournalError> {
+        let (of, name) = (service.to_owned(), old.name.clone());
         if seen.is_some() && old.serving {
-            let (service, name) = (service.to_owned(), old.name.clone());
-            self.journal.write(Entry::Draining { service, name }).await?;
+            self.journal.write(Entry::Draining { service: of.clone(), name: name.clone() }).await?;
             if let Err(error) = self.engine.dismiss(&old.id).await {
-                self.note(format!("{} may still be found by name: {error}", old.name)).await?;
+                self.note(format!("{name} may still be found by name: {error}")).await?;
             }
         }
-        let overtaken = match seen {
-            Some(linger) => self.linger(&old.id, linger).await,
-            None => false,
-        };
-        if overtaken {
-            return self.note(format!("{}: {LEFT}", old.name)).await;
+        if let Some(linger) = seen
+            && self.linger(&old.id, linger).await
+        {
+            return self.note(format!("{name}: {LEFT}")).await;
         }
         match self.drain(&old.id).await {
             Drained::Quiet => {}
             Drained::Open(connections) => {
-                let (service, name) = (service.to_owned(), old.name.clone());
+                let (service, name) = (of.clone(), name.clone());
                 self.journal.write(Entry::Cut { service, name, connections }).await?;
             }
             Drained::Left(open) => {
-                return self.note(format!("{}: {open} connections are still open; {LEFT}", old.name)).await;
+                return self.note(format!("{name}: {open} connections are still open; {LEFT}")).await;
             }
         }
         match self.end(&old.id).await {
-            Ok(()) => {
-                let (service, name) = (service.to_owned(), old.name.clone());
-                self.journal.write(Entry::Retired { service, name }).await
-            }
-            Err(error) => self.note(format!("{} could not be removed: {error}", old.name)).await,
+            Ok(()) => self.journal.write(Entry::Retired { service: of, name }).await,
+            Err(error) => self.note(format!("{name} could not be removed: {error}")).await,
         }
     }
 

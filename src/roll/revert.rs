@@ -82,18 +82,17 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
+        // Before anything is written down: it may hold a port that its predecessor needs.
+        if let Err(error) = self.engine.shelve(&instance.id, !self.never_asked(instance)).await {
+            tracing::warn!("{} cannot be kept: {error}", instance.name);
+            return self.remove_own(instance).await;
+        }
         for earlier in before {
             if let Err(error) = self.engine.remove(&earlier.id).await {
                 self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
             }
         }
-        match self.engine.shelve(&instance.id, !self.never_asked(instance)).await {
-            Ok(()) => self.note(format!("{} is kept for its logs", instance.name)).await,
-            Err(error) => {
-                self.note(format!("{} could not be kept: {error}", instance.name)).await?;
-                self.remove_own(instance).await
-            }
-        }
+        self.note(format!("{} is kept for its logs", instance.name)).await
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

@@ -90,6 +90,7 @@ fn a_person_signs_in_watches_a_roll_and_goes_back() {
     browser.see("going back to release 1");
     browser.see("Live and held");
     assert_eq!(world.says(WEB), "web 1");
+    browser.see_in("In progress", "Nothing.");
     let run = world.runs().remove(0);
     assert_eq!((run.kind, &run.outcome), (Kind::Rollback, &Some(Outcome::Succeeded)));
     browser.see_in("Kept out", "it was rolled back");

@@ -1,57 +1,30 @@
-//! The engine restarts while no agent runs: the site comes back by itself, every path with its own app.
-//!
-//! The machine's engine serves others, so this test brings one of its own, in network and mount namespaces of
-//! its own: the test's program is started again inside of them.
+//! The engine restarts: the site comes back by itself, every path with its own app; and a roll that it cut off is
+//! brought to its end.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use agent::model::run::Entry;
 
-use crate::docker::{docker, try_docker};
+use crate::own_engine::{OwnEngine, with_own_engine};
 use crate::stack::{API, COMPOSE, WEB};
+use crate::told::Moment;
 use crate::world::World;
 
-/// Set inside the namespaces: the folder of the private engine.
-const INSIDE: &str = "AGENTTEST_PRIVATE_ENGINE";
-const IMAGES: [&str; 2] = ["nginx:1.30", "agenttest-base:1"];
+/// After a kill the engine takes all it finds running for stopped by a person: `unless-stopped` stays down.
+pub(crate) fn live() -> World {
+    World::live_with(&COMPOSE.replace("unless-stopped", "always"))
+}
 
 #[test]
 fn after_an_engine_restart_without_an_agent_every_path_answers_with_its_own_app() {
-    match std::env::var_os(INSIDE) {
-        None => in_namespaces(),
-        Some(folder) => comes_back_by_itself(Path::new(&folder)),
-    }
+    with_own_engine(comes_back_by_itself);
 }
 
-fn in_namespaces() {
-    let folder = tempfile::tempdir().expect("folder");
-    let images = folder.path().join("images.tar");
-    docker(&["save", "-o", &images.display().to_string(), IMAGES[0], IMAGES[1]]);
-    let test = std::thread::current().name().expect("the test's name").to_owned();
-    let script = "ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture";
-    let program = std::env::current_exe().expect("this program");
-    let done = Command::new("unshare")
-        .args(["--net", "--mount", "--propagation", "slave", "sh", "-c", script])
-        .arg(program)
-        .arg(test)
-        .env(INSIDE, folder.path())
-        .env("DOCKER_HOST", format!("unix://{}/docker.sock", folder.path().display()))
-        .output()
-        .expect("unshare (package util-linux)");
-    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    assert!(done.status.success(), "{said}\n--- the engine\n{}", log(folder.path()));
-}
-
-fn comes_back_by_itself(folder: &Path) {
-    let engine = PrivateEngine::start(folder);
-    docker(&["load", "-q", "-i", &folder.join("images.tar").display().to_string()]);
-    // After a kill the engine takes all it finds running for stopped by a person: `unless-stopped` stays down.
-    let mut world = World::live_with(&COMPOSE.replace("unless-stopped", "always"));
+fn comes_back_by_itself(engine: &OwnEngine) {
+    let mut world = live();
     world.kill();
     assert_eq!((world.says(WEB), world.says(API)), ("web 1".into(), "api 1".into()));
 
     for signal in ["-TERM", "-KILL"] {
-        engine_again(&engine, signal);
+        engine.restart(signal);
         for (path, version) in [(WEB, "web 1"), (API, "api 1")] {
             world.eventually("the app behind its own path", || {
                 let answer = crate::http::get(world.port, path).ok().filter(|answer| answer.status == 200)?;
@@ -67,66 +40,31 @@ fn comes_back_by_itself(folder: &Path) {
     assert_eq!(world.running(), before);
 }
 
-fn engine_again(engine: &PrivateEngine, signal: &str) {
-    engine.end(signal);
-    engine.begin();
+#[test]
+fn a_roll_that_an_engine_restart_cuts_off_is_brought_to_its_end() {
+    with_own_engine(cut_off);
 }
 
-struct PrivateEngine {
-    folder: PathBuf,
-    child: std::cell::RefCell<Option<Child>>,
-}
-
-impl PrivateEngine {
-    fn start(folder: &Path) -> Self {
-        let engine = Self { folder: folder.to_owned(), child: Default::default() };
-        engine.begin();
-        engine
-    }
-
-    fn begin(&self) {
-        let at = self.folder.display();
-        let log =
-            std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("log");
-        let child = Command::new("dockerd")
-            .args(["--host", &format!("unix://{at}/docker.sock"), "--data-root", &format!("{at}/data")])
-            .args(["--exec-root", &format!("{at}/exec"), "--pidfile", &format!("{at}/pid")])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("log"))
-            .stderr(log)
-            .spawn()
-            .expect("dockerd (package docker.io)");
-        self.child.replace(Some(child));
-        let answers = || try_docker(&["info"]).0;
-        let waited = (0..300).any(|_| {
-            answers() || {
-                std::thread::sleep(Duration::from_millis(100));
-                false
-            }
+fn cut_off(engine: &OwnEngine) {
+    let world = live();
+    let moments: [(&str, Moment); 4] = [
+        ("-TERM", |entry| matches!(entry, Entry::BringingUp { .. })),
+        ("-KILL", |entry| matches!(entry, Entry::Passed { .. })),
+        ("-TERM", |entry| matches!(entry, Entry::Switching)),
+        ("-KILL", |entry| matches!(entry, Entry::Switched)),
+    ];
+    for (version, (signal, reached)) in (2..).zip(moments) {
+        let revision = world.push_version("web", version);
+        world.deliver(&revision);
+        world.comes_to(&revision, reached);
+        engine.restart(signal);
+        world.eventually("the new version, without a word", || {
+            let done = world.runs().iter().all(|run| run.outcome.is_some());
+            let answer = crate::http::get(world.port, WEB).ok()?;
+            (done && answer.body.trim() == format!("web {version}")).then_some(())
         });
-        assert!(waited, "the private engine does not answer");
+        world.whole();
+        assert_eq!(world.applied(), Some(revision));
+        world.eventually("nothing wrong", || world.status().situation.wrong.is_none().then_some(()));
     }
-
-    fn end(&self, signal: &str) {
-        let Some(mut child) = self.child.take() else { return };
-        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        assert!(sent.expect("kill").success());
-        child.wait().expect("ended");
-        // A killed engine takes its containerd along, and the next would take the ids in these for living ones.
-        for left in ["pid", "exec/containerd/containerd.pid"] {
-            let _ = std::fs::remove_file(self.folder.join(left));
-        }
-    }
-}
-
-impl Drop for PrivateEngine {
-    fn drop(&mut self) {
-        self.end("-TERM");
-    }
-}
-
-fn log(folder: &Path) -> String {
-    let text = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
 }

@@ -8,6 +8,9 @@ use agent::record::{Run, Target};
 use crate::http::{self, Answer};
 use crate::world::World;
 
+/// A moment in a run, by the entry that is written then.
+pub(crate) type Moment = fn(&Entry) -> bool;
+
 impl World {
     /// `None` while nobody listens.
     pub(crate) fn try_status(&self) -> Option<Status> {
@@ -90,6 +93,14 @@ impl World {
         log.into_iter().map(|logged| logged.entry).collect()
     }
 
+    /// Waits until the log of a run to a revision shows a moment.
+    pub(crate) fn comes_to(&self, revision: &str, moment: Moment) {
+        self.eventually("the moment", || {
+            let run = self.runs().into_iter().find(|run| run.revision == revision)?;
+            self.log(&run).iter().any(moment).then_some(())
+        });
+    }
+
     /// The tags that a run built.
     pub(crate) fn built(&self, run: &Run) -> Vec<String> {
         let tag = |entry| if let Entry::Built { tag, .. } = entry { Some(tag) } else { None };
@@ -116,6 +127,17 @@ impl World {
         let run = self.live_run(revision);
         assert_eq!(self.applied().as_deref(), Some(revision));
         run
+    }
+
+    /// Waits until a revision is live and no run is open, when attempts before may have failed.
+    pub(crate) fn live_at_last(&self, revision: &str) {
+        self.eventually("its being live", || {
+            let runs = self.runs();
+            let live =
+                runs.iter().any(|run| run.revision == revision && run.outcome == Some(Outcome::Succeeded));
+            (live && runs.iter().all(|run| run.outcome.is_some())).then_some(())
+        });
+        assert_eq!(self.applied().as_deref(), Some(revision));
     }
 
     /// Why the run to a revision failed.

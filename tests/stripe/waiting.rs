@@ -81,6 +81,22 @@ async fn an_event_that_nobody_wants_waits_three_days_for_somebody() {
     assert_eq!(site.story("evt_else").await.event.deliveries.len(), 0);
 }
 
+/// The agent answered for it before it knew whom to pass it to, as in the first moments of a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_anybody_could_take_it_is_delivered_where_events_pass_through_too() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![]).await;
+    site.keep(&event("evt_1")).await;
+    let mut books = destination("books", app.port);
+    books.passthrough = true;
+    site.place("books", here());
+    site.configure(|setup| setup.destinations = vec![books]);
+    let failed = site.until("evt_1", "books", |delivery| delivery.attempts == 1).await;
+    app.behave(Manner::Status(200));
+    site.pass(failed.due - site.now() * 1000);
+    site.until_delivered("evt_1", "books").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_forgotten_in_its_time_and_nothing_else() {
     let (good, bad) = (App::good().await, App::start(Manner::Status(410)).await);

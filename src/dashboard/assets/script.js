@@ -55,7 +55,7 @@ function say(text) {
   document.querySelector("#link")?.replaceChildren(text);
 }
 
-const changes = new EventSource(new URL("events", home));
+const changes = new EventSource(new URL("changes", home));
 changes.addEventListener("change", look);
 // Also after the connection was away: something may have been missed.
 changes.addEventListener("open", look);

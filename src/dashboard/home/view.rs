@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Known;
 use crate::dashboard::steps::{Fault, LogLine, Moment, Step, Tone, changed, log, steps, tone};
+use crate::dashboard::stripe::Overview;
 use crate::model::run::ReleaseId;
 use crate::overview::time::{Clock, took};
 use crate::overview::{Level, Live, Report, ServiceState, Wrong, ended, outcome, short};
@@ -23,6 +24,7 @@ pub(in crate::dashboard) struct View {
     services: Vec<Service>,
     engine_error: Option<String>,
     drift: Vec<String>,
+    stripe: Option<Overview>,
     releases: Vec<Kept>,
     denied: Vec<Denied>,
     runs: Vec<Told>,
@@ -121,8 +123,9 @@ struct Told {
     why: Option<String>,
 }
 
-pub(in crate::dashboard) fn view(known: &Known, said: Option<String>, clock: &Clock) -> View {
-    let Known { report, releases, .. } = known;
+pub(in crate::dashboard) fn view(mut known: Known, said: Option<String>, clock: &Clock) -> View {
+    let stripe = known.stripe.take();
+    let Known { report, releases, .. } = &known;
     let current = report.live.as_ref().map(|live| live.release);
     View {
         said,
@@ -130,17 +133,18 @@ pub(in crate::dashboard) fn view(known: &Known, said: Option<String>, clock: &Cl
         live: report.live.as_ref().map(|live| shown(live, clock)),
         wrong: report.wrong.as_ref().map(|wrong| trouble(wrong, clock)),
         held: held(report, clock),
-        doing: work(known, clock),
+        doing: work(&known, clock),
         pending: report.pending,
         services: report.services.iter().map(|state| service(state, releases, clock)).collect(),
         engine_error: report.engine_error.clone(),
         drift: report.drift.clone(),
+        stripe,
         releases: releases.iter().map(|release| kept(release, current, clock)).collect(),
         denied: known.denials.iter().map(|denial| denied(denial, clock)).collect(),
         runs: known
             .runs
             .iter()
-            .map(|(run, plan)| told(run, plan.as_ref().map(changed), known, clock))
+            .map(|(run, plan)| told(run, plan.as_ref().map(changed), releases, clock))
             .collect(),
         looked: report.looked_at.map(|at| Moment::new(clock, at)),
         tip: report.tip.as_deref().map(|tip| short(tip).to_owned()),
@@ -294,14 +298,14 @@ fn denied(denial: &Denial, clock: &Clock) -> Denied {
     }
 }
 
-fn told(run: &Run, changed: Option<String>, known: &Known, clock: &Clock) -> Told {
+fn told(run: &Run, changed: Option<String>, releases: &[Release], clock: &Clock) -> Told {
     Told {
         id: run.id.0,
         kind: run.kind.to_string(),
         revision: short(&run.revision).to_owned(),
         subject: run.subject.clone(),
         began: Moment::new(clock, run.started_at),
-        outcome: outcome(run, &known.releases),
+        outcome: outcome(run, releases),
         tone: tone(run),
         took: run.ended_at.map(|end| took(end - run.started_at)),
         changed,

@@ -2,6 +2,7 @@
 //! away.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Lane {
     inbox: Inbox,
     name: String,
     setup: watch::Receiver<Arc<Setup>>,
+    /// What is configured of it; `None` while nothing is.
+    destination: Option<Arc<Destination>>,
     places: watch::Receiver<Places>,
     bell: Arc<Notify>,
     /// Taken from the store, not yet begun.
@@ -50,6 +53,7 @@ impl Lane {
         Self {
             name: name.to_owned(),
             setup: inbox.shared.setup.clone(),
+            destination: None,
             places: inbox.shared.places.clone(),
             bell: inbox.shared.bells.of(name),
             inbox,
@@ -63,13 +67,14 @@ impl Lane {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.configure();
         while !stop.is_cancelled() {
             let nap = self.step().await;
             tokio::select! {
                 Some(ended) = self.attempts.join_next() => self.ended(ended.ok()),
                 () = self.bell.notified() => self.look = 0,
                 Ok(()) = self.places.changed() => {}
-                Ok(()) = self.setup.changed() => {}
+                Ok(()) = self.setup.changed() => self.configure(),
                 () = tokio::time::sleep(nap.unwrap_or_default()), if nap.is_some() => {}
                 () = stop.cancelled() => {}
             }
@@ -108,15 +113,19 @@ impl Lane {
         (!full).then(|| Duration::from_millis(ahead).min(NAP))
     }
 
+    fn configure(&mut self) {
+        let setup = self.setup.borrow_and_update();
+        let destination = setup.destinations.iter().find(|destination| destination.name == self.name);
+        self.destination = destination.cloned().map(Arc::new);
+    }
+
     /// The destination and where it is, unless it has to wait. One that cannot be signed for waits too.
-    fn place(&mut self) -> Option<(Arc<Destination>, Vec<std::net::IpAddr>)> {
-        let setup = Arc::clone(&self.setup.borrow_and_update());
-        let places = self.places.borrow_and_update();
-        let destination = setup.destinations.iter().find(|destination| destination.name == self.name)?;
-        match places.services.get(&destination.service)? {
+    fn place(&mut self) -> Option<(Arc<Destination>, Vec<IpAddr>)> {
+        let destination = self.destination.clone()?;
+        match self.places.borrow_and_update().services.get(&destination.service)? {
             Place::At(addresses) if !addresses.is_empty() => {
                 let signable = destination.signing == Signing::Original || !destination.secrets.is_empty();
-                signable.then(|| (Arc::new(destination.clone()), addresses.clone()))
+                signable.then(|| (destination, addresses.clone()))
             }
             _ => {
                 self.away = true;
@@ -172,13 +181,9 @@ impl Lane {
         self.under_way.remove(&ending.delivery);
         self.look = match ending.next {
             // Whatever waited for it in its lane may go now.
-            _ if self.ordered() => 0,
+            _ if self.destination.as_ref().is_some_and(|known| known.ordered) => 0,
             Next::Again(due) => self.look.min(due),
             Next::Delivered | Next::Dead => self.look,
         };
-    }
-
-    fn ordered(&self) -> bool {
-        self.setup.borrow().destinations.iter().any(|known| known.name == self.name && known.ordered)
     }
 }

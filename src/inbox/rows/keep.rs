@@ -38,7 +38,9 @@ pub(in super::super) fn keep(tx: &Connection, incoming: &Incoming, setup: &Setup
     let mut kept = Kept { fresh, woken: Vec::new(), at_once: Vec::new() };
     for destination in wanting {
         let lane = incoming.head.object.as_deref();
-        match delivery(tx, number, destination, lane, incoming.received)? {
+        // One that passes through is never pending, so that no lane takes it: it is dead until its one attempt succeeds.
+        let state = if destination.passthrough { "dead" } else { "pending" };
+        match delivery(tx, number, destination, state, lane, incoming.received)? {
             Some(delivery) if destination.passthrough => {
                 kept.at_once.push((delivery, destination.name.clone()));
             }
@@ -88,16 +90,14 @@ fn event(tx: &Connection, incoming: &Incoming, claimed: bool) -> Result<(i64, bo
 }
 
 /// The delivery's number if there is something to do for it now: it is new, or was dead.
-///
-/// One that passes through is never pending, so that no lane takes it: it is dead until its one attempt succeeds.
 fn delivery(
     tx: &Connection,
     event: i64,
     destination: &Destination,
+    state: &str,
     lane: Option<&str>,
     now: i64,
 ) -> Result<Option<i64>, Error> {
-    let state = if destination.passthrough { "dead" } else { "pending" };
     let lane = lane.filter(|_| destination.ordered);
     let number = tx
         .prepare_cached(
@@ -111,8 +111,9 @@ fn delivery(
     Ok(number)
 }
 
-/// Deliveries for the events received from `after` on that nobody has wanted so far, where somebody does now. The
-/// destinations that have something to do.
+/// Deliveries for the events received from `after` on that nobody has wanted so far, where somebody does now. Stripe
+/// has its answer, so one that would pass through is the agent's to deliver too. The destinations that have something
+/// to do.
 pub(in super::super) fn claim(
     tx: &Connection,
     setup: &Setup,
@@ -130,8 +131,8 @@ pub(in super::super) fn claim(
         let number: i64 = row.get(0)?;
         let (endpoint, kind): (String, String) = (row.get(1)?, row.get(2)?);
         let object: Option<String> = row.get(3)?;
-        for destination in setup.wanting(&endpoint, &kind).filter(|wanting| !wanting.passthrough) {
-            delivery(tx, number, destination, object.as_deref(), now)?;
+        for destination in setup.wanting(&endpoint, &kind) {
+            delivery(tx, number, destination, "pending", object.as_deref(), now)?;
             claimed.push(number);
             woken.push(destination.name.clone());
         }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::store::Error;
 
 use super::super::Setup;
-use super::list::{Filter, State};
+use super::filter::Filter;
+use super::list::State;
 
 /// Which events are meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

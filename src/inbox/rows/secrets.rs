@@ -8,25 +8,30 @@ use crate::store::Error;
 /// A retired secret is signed with as well for this long (milliseconds): a day, as Stripe itself does.
 const OVERLAP: i64 = 24 * 60 * 60 * 1000;
 
-/// A destination's secrets that count, the current one first. `fresh` becomes the first one where there is none.
-pub(in super::super) fn secrets(
-    tx: &Connection,
-    destination: &str,
-    fresh: &Secret,
-    now: i64,
-) -> Result<Vec<Secret>, Error> {
-    tx.prepare_cached(
-        "INSERT INTO inbox_secrets (destination, secret, made) SELECT ?1, ?2, ?3
-         WHERE NOT EXISTS (SELECT 1 FROM inbox_secrets WHERE destination = ?1 AND retired IS NULL)",
-    )?
-    .execute((destination, fresh.expose(), now))?;
-    let mut statement = tx.prepare_cached(
+/// A destination's secrets that count, the current one first; none if it never had one.
+pub(in super::super) fn secrets(sql: &Connection, destination: &str, now: i64) -> Result<Vec<Secret>, Error> {
+    let mut statement = sql.prepare_cached(
         "SELECT secret FROM inbox_secrets WHERE destination = ?1 AND (retired IS NULL OR retired > ?2)
          ORDER BY retired IS NOT NULL, retired DESC",
     )?;
     let texts = statement.query_map((destination, now - OVERLAP), |row| row.get::<_, String>(0))?;
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     Ok(texts.into_iter().filter_map(|text| Secret::new(text).ok()).collect())
+}
+
+/// Makes `fresh` the destination's first secret, unless somebody was faster.
+pub(in super::super) fn first(
+    tx: &Connection,
+    destination: &str,
+    fresh: &Secret,
+    now: i64,
+) -> Result<Vec<Secret>, Error> {
+    tx.execute(
+        "INSERT INTO inbox_secrets (destination, secret, made) SELECT ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM inbox_secrets WHERE destination = ?1 AND retired IS NULL)",
+        (destination, fresh.expose(), now),
+    )?;
+    secrets(tx, destination, now)
 }
 
 /// Makes `fresh` the current secret if there is one to replace. What is long retired goes.
