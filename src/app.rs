@@ -5,9 +5,11 @@ pub mod control;
 mod dashboard;
 mod hooks;
 pub mod logs;
+mod metrics;
 mod open;
 mod outside;
 mod preview;
+mod stripe;
 mod view;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::config::Config;
 use crate::engine::EngineError;
 use crate::engine::docker::Docker;
 use crate::http::{ClientError, Limits, serve};
+use crate::metrics::Answers;
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
@@ -45,7 +48,7 @@ pub enum AppError {
     },
     #[error("nobody can be told anything")]
     Client(#[from] ClientError),
-    #[error("the webhook cannot be set up")]
+    #[error("the webhooks cannot be set up")]
     Hook(#[from] open::HookError),
     #[error("the dashboard cannot be set up")]
     Dashboard(#[from] crate::dashboard::DashboardError),
@@ -61,19 +64,39 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
     tasks.spawn(until_signalled(stop.clone()));
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
-    let hooks = hooks::listen(&opened).await?;
+    let answers = Answers::default();
+    let hooks = hooks::listen(&opened, &answers).await?;
+    // What is told and sent to the agent is kept also while the engine is away.
+    if let Some(doors) = hooks {
+        doors.serve(&tasks, &stop);
+    }
+    let wing = opened.stripe.clone();
+    if let Some(wing) = &wing {
+        wing.begin()?;
+        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
+    }
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
     if let Some(outbox) = outside::outbox(&world, store)? {
         tasks.spawn(outbox.run(stop.clone()));
     }
-    let socket = control::router(world.clone());
-    tasks.spawn(serve(control, socket, Limits::default(), stop.clone()));
-    if let Some(doors) = hooks {
-        doors.serve(&tasks, &stop);
+    let mut orders = control::router(world.clone());
+    let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
+    if let Some(wing) = wing {
+        orders = orders.merge(wing.inbox.orders());
+        let keeper = world.clone();
+        let keeping = stop.clone();
+        tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
+        tasks.spawn(wing.follow(world.whereabouts.subscribe(), world.wakes.clone(), stop.clone()));
+    } else {
+        orders = orders.merge(stripe::closed());
     }
-    if let Some((listener, router)) = dashboard::listen(&world, None, &stop).await? {
+    tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
+    if let Some((listener, router)) = metrics::listen(&world, answers).await? {
+        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    }
+    if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(schedule) = open::schedule(&world.config)? {

@@ -13,9 +13,11 @@ mod read;
 mod remote;
 mod secret;
 mod sections;
+mod stripe;
 mod text;
 mod warn;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
 pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
-pub use outside::{Gates, Github};
+pub use outside::{Gates, Github, Metrics};
 pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
@@ -31,6 +33,7 @@ pub use sections::{
     Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
     Prune, Roll, Source, Stack, Webhook,
 };
+pub use stripe::{Stripe, StripeEndpoint, StripeMode};
 pub use text::{Size, parse_duration};
 pub use warn::Warning;
 
@@ -48,10 +51,12 @@ pub struct Config {
     pub source: Source,
     pub poll: Poll,
     pub webhook: Webhook,
+    pub stripe: Stripe,
     pub dashboard: Dashboard,
     pub gates: Gates,
     pub github: Github,
     pub notify: Notify,
+    pub metrics: Metrics,
     pub engine: Engine,
     pub build: Build,
     pub roll: Roll,
@@ -71,10 +76,12 @@ impl Default for Config {
             source: Source::default(),
             poll: Poll::default(),
             webhook: Webhook::default(),
+            stripe: Stripe::default(),
             dashboard: Dashboard::default(),
             gates: Gates::default(),
             github: Github::default(),
             notify: Notify::default(),
+            metrics: Metrics::default(),
             engine: Engine::default(),
             build: Build::default(),
             roll: Roll::default(),
@@ -124,7 +131,7 @@ impl Config {
     }
 
     /// Every secret in use, with the name of its key.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretFile)> {
+    pub fn secrets(&self) -> impl Iterator<Item = (Cow<'static, str>, &SecretFile)> {
         let single = [
             ("stack.env_file", &self.stack.env_file),
             ("source.token_file", &self.source.token_file),
@@ -132,11 +139,16 @@ impl Config {
             ("dashboard.token_file", &self.dashboard.token_file),
             ("github.token_file", &self.github.token_file),
         ];
-        let single = single.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+        let single = single.into_iter().filter_map(|(key, secret)| Some((key.into(), secret.as_ref()?)));
         let hooks = self.webhook.accepted().flat_map(|(forge, hook)| {
-            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files, file))
+            hook.secret_files.iter().map(move |file| (forges::keys(forge).secret_files.into(), file))
         });
-        single.chain(hooks).chain(self.notify.secrets())
+        let endpoints = self.stripe.endpoints.iter().flat_map(|(name, endpoint)| {
+            let key = move || Cow::from(format!("stripe.endpoints.{name}.secret_files"));
+            endpoint.secret_files.iter().map(move |file| (key(), file))
+        });
+        let told = self.notify.secrets().map(|(key, file)| (key.into(), file));
+        single.chain(hooks).chain(endpoints).chain(told)
     }
 
     fn anchor(&mut self, folder: &Path) {
@@ -159,7 +171,9 @@ impl Config {
             &mut self.github.token_file,
         ];
         let hooks = self.webhook.forges_mut().into_iter().flat_map(|hook| &mut hook.secret_files);
-        for secret in single.into_iter().flatten().chain(hooks).chain(self.notify.secrets_mut()) {
+        let endpoints = self.stripe.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.secret_files);
+        let told = self.notify.secrets_mut();
+        for secret in single.into_iter().flatten().chain(hooks).chain(endpoints).chain(told) {
             secret.anchor(folder);
         }
     }

@@ -28,6 +28,7 @@
 //! | [`outbox`] | telling GitHub, Slack, Discord and others; no run waits for it |
 //! | [`orders`] | what a person may tell the agent |
 //! | [`config`], [`report`] | `agent.toml`; how errors read |
+//! | [`metrics`] | numbers for whoever watches from outside |
 //! | [`overview`] | all that is known, as one value, and the words for it |
 //! | [`dashboard`] | the page for people |
 //! | [`app`], [`cli`] | composition; the command line |
@@ -47,6 +48,7 @@ pub mod dashboard;
 pub mod engine;
 pub mod http;
 pub mod inbox;
+pub mod metrics;
 pub mod model;
 pub mod orders;
 pub mod outbox;

@@ -12,6 +12,7 @@ pub mod problem;
 pub mod project;
 pub mod route;
 pub mod run;
+pub mod stripe;
 pub mod subnet;
 
 use std::fmt;

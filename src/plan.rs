@@ -13,6 +13,8 @@ pub mod labels;
 pub mod nginx;
 pub mod order;
 pub mod policy;
+pub mod standing;
+pub mod stripe;
 pub mod upstreams;
 pub mod verdict;
 pub mod watch;

@@ -20,11 +20,13 @@ mod situation;
 mod trouble;
 mod turn;
 mod watching;
+mod whereabouts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::clearance::Clearance;
@@ -45,6 +47,12 @@ pub use journal::said;
 pub use render::{Read, Rendered};
 pub use situation::{Doing, HeldBack, Situation, Wrong};
 pub use trouble::Trouble;
+pub use whereabouts::{Live, Whereabouts};
+
+use journal::RunJournal;
+
+/// Gives a service its own secret for Stripe's events, always the same one until it is rotated; or says why not.
+pub type Secrets = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 /// Everything a turn works with. One loop, one owner of the state folder.
 pub struct Reconciler<E> {
@@ -56,12 +64,19 @@ pub struct Reconciler<E> {
     pub key: Key,
     pub clearance: Clearance,
     pub situation: watch::Sender<Situation>,
+    /// `None` when no event can come in: then a service verifies with whatever its environment says.
+    pub secrets: Option<Secrets>,
+    pub whereabouts: Whereabouts,
 }
 
 impl<E: Engine> Reconciler<E> {
     /// Where a run's logs are.
     pub fn logs_of(&self, run: RunId) -> PathBuf {
         self.config.state.join("runs").join(run.to_string())
+    }
+
+    fn journal(&self, run: RunId) -> RunJournal {
+        RunJournal { record: self.record.clone(), whereabouts: self.whereabouts.clone(), run }
     }
 
     /// The stack's nginx, if the desired state has one.

@@ -158,12 +158,14 @@ fn the_table_of_labels_is_complete_and_holds_no_other() {
 
 #[test]
 fn the_configuration_shown_is_accepted() {
-    let [text] = blocks("toml")[..] else { panic!("README.md shows one configuration") };
+    // A whole one, then what may be added to it.
+    let text = blocks("toml").concat();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.toml");
     std::fs::write(&path, text).unwrap();
     let config = Config::load(&path).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert_eq!(config.stack.name, "shop");
+    assert_eq!(config.stripe.open().count(), 1);
 }
 
 #[test]

@@ -69,7 +69,7 @@ where
         config
             .warnings()
             .into_iter()
-            .map(|warning| Finding::doubtful(warning.key, warning.message, warning.hint)),
+            .map(|warning| Finding::doubtful(&warning.key, warning.message, warning.hint)),
     );
     findings.push(files::state(config));
     findings.extend(files::record(config).await);

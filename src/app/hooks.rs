@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AppError, Opened, open};
 use crate::http::{Limits, Rate, serve};
+use crate::metrics::Answers;
 use crate::trigger;
 
 /// In nginx's folder; the name stands in nginx's configuration.
@@ -26,13 +27,20 @@ pub(super) struct Doors {
 }
 
 /// Opens the doors that are configured, if there is a webhook to come in by them.
-pub(super) async fn listen(opened: &Opened) -> Result<Option<Doors>, AppError> {
+pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
     let hooks = open::hooks(config)?;
-    if hooks.is_empty() {
+    let mut router = Router::new();
+    if !hooks.is_empty() {
+        router = router.merge(Rate::default().limit(trigger::router(hooks, &opened.wakes)));
+    }
+    if let Some(wing) = &opened.stripe {
+        router = router.merge(wing.router());
+    }
+    if !router.has_routes() {
         return Ok(None);
     }
-    let router = Rate::default().limit(trigger::router(hooks, &opened.wakes));
+    let router = answers.count(router);
     let mut doors = Doors { tcp: None, unix: None, router };
     if let Some(at) = config.webhook.listen {
         let listener = TcpListener::bind(at).await;

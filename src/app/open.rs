@@ -16,15 +16,17 @@ use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
-use crate::inbox;
+use crate::inbox::{self, SecretsError};
 use crate::model::forge::Forge;
 use crate::outbox;
 use crate::plan::fingerprint::Key;
-use crate::reconcile::{Reconciler, Situation};
+use crate::reconcile::{Reconciler, Situation, Whereabouts};
 use crate::record::{self, Record};
 use crate::source::{Auth, Mirror, Remote, SourceError};
 use crate::store::{self, Migration, Store};
 use crate::trigger::{self, PushHook, PushHookError, Schedule, ScheduleError, Wakes};
+
+use super::stripe::Wing;
 
 const DATABASE: &str = "agent.db";
 
@@ -36,6 +38,7 @@ pub struct Opened {
     pub wakes: Wakes,
     pub mirror: Mirror,
     pub key: Key,
+    pub stripe: Option<Wing>,
     pub clearance: Clearance,
 }
 
@@ -67,6 +70,8 @@ pub enum HookError {
     Empty(#[from] EmptySecret),
     #[error(transparent)]
     Hook(#[from] PushHookError),
+    #[error("a service's secret cannot be had")]
+    Service(#[from] SecretsError),
 }
 
 /// All tables, in the order in which they came to be. Append only.
@@ -84,9 +89,11 @@ pub async fn open(config: Config) -> Result<Opened, OpenError> {
     let key = key(&state.join("key"))?;
     let mirror = Mirror::open(&state.join("mirror"), remote(&config)?)?;
     let wakes = Wakes::open(store.clone(), &config.stack.name).await?;
+    let config = Arc::new(config);
+    let stripe = Wing::open(&config, store.clone());
     let record = Record::new(store.clone());
     let clearance = outside::clearance(&config)?;
-    Ok(Opened { config: Arc::new(config), record, store, wakes, mirror, key, clearance })
+    Ok(Opened { config, record, store, wakes, mirror, key, clearance, stripe })
 }
 
 /// Stripe's events for reading only, whether or not a daemon runs.
@@ -102,8 +109,10 @@ pub fn lookup(config: &Config) -> Result<Record, store::Error> {
 impl Opened {
     pub fn with<E: Engine>(self, engine: E) -> Reconciler<E> {
         let situation = watch::Sender::new(Situation::default());
-        let Self { config, record, wakes, mirror, key, clearance, store: _ } = self;
-        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation }
+        let Self { config, record, wakes, mirror, key, clearance, stripe, store: _ } = self;
+        let secrets = stripe.as_ref().map(Wing::secrets);
+        let whereabouts = Whereabouts::default();
+        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation, secrets, whereabouts }
     }
 }
 
@@ -171,7 +180,60 @@ pub fn schedule(config: &Config) -> Result<Option<Schedule>, ScheduleError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use rusqlite::Connection;
+
     use super::*;
+
+    #[test]
+    fn every_migration_keeps_the_rows_that_it_finds() {
+        let all = migrations();
+        for taken in 1..=all.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(DATABASE);
+            drop(Store::open(&path, &all[..taken]).unwrap());
+            let before = fill(&path);
+            assert!(!before.is_empty());
+            drop(Store::open(&path, &all).unwrap());
+            let after = rows(&path);
+            for (table, rows) in before {
+                assert_eq!(after.get(&table), Some(&rows), "{table}, after migration {taken}");
+            }
+        }
+    }
+
+    /// One row in each table; its number is 1, so that what refers to a row finds it.
+    fn fill(path: &Path) -> BTreeMap<String, i64> {
+        let sql = Connection::open(path).unwrap();
+        sql.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").unwrap();
+        for table in tables(&sql) {
+            let mut columns = sql.prepare("SELECT name, type FROM pragma_table_info(?1)").unwrap();
+            let columns = columns.query_map([&table], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let columns: Vec<(String, String)> = columns.collect::<Result<_, _>>().unwrap();
+            let value = |kind: &str| if kind == "BLOB" { "x'01'" } else { "'1'" };
+            let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            let values: Vec<&str> = columns.iter().map(|(_, kind)| value(kind)).collect();
+            let (names, values) = (names.join(", "), values.join(", "));
+            sql.execute_batch(&format!("INSERT INTO {table} ({names}) VALUES ({values})")).unwrap();
+        }
+        rows(path)
+    }
+
+    fn rows(path: &Path) -> BTreeMap<String, i64> {
+        let sql = Connection::open(path).unwrap();
+        let count = |table: &String| {
+            sql.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        tables(&sql).into_iter().map(|table| (table.clone(), count(&table))).collect()
+    }
+
+    fn tables(sql: &Connection) -> Vec<String> {
+        let mut names = sql
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            .unwrap();
+        names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
 
     #[test]
     fn known_hosts_give_the_fingerprints_that_ssh_keygen_prints() {

@@ -2,6 +2,7 @@
 
 mod outside;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use super::forges;
 use super::mask::is_secret;
 use super::remote::{self, Transport, transport};
 use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
+use super::stripe::{Stripe, is_name};
 use super::{Config, SecretFile};
 use crate::model::cron;
 use crate::model::forge::Forge;
 
 /// Something that cannot run, and the key to mend.
 pub(super) struct Refusal {
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) message: String,
     pub(super) hint: String,
 }
@@ -23,9 +25,15 @@ pub(super) struct Refusal {
 struct Refusals(Vec<Refusal>);
 
 impl Refusals {
-    fn unless(&mut self, fine: bool, key: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+    fn unless(
+        &mut self,
+        fine: bool,
+        key: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         if !fine {
-            self.0.push(Refusal { key, message: message.into(), hint: hint.into() });
+            self.0.push(Refusal { key: key.into(), message: message.into(), hint: hint.into() });
         }
     }
 }
@@ -43,6 +51,7 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
+    stripe(&config.stripe, &mut out);
     let clash = config.webhook.publish.as_ref().is_some_and(|own| own.listen == config.nginx.generation_port);
     let hint = "publish them on another port; 80 is the default";
     out.unless(!clash, "webhook.publish", "this is the port of nginx.generation_port", hint);
@@ -207,6 +216,23 @@ fn nginx(nginx: &Nginx, out: &mut Refusals) {
     positive(nginx.shutdown_timeout, "nginx.shutdown_timeout", out);
 }
 
+fn stripe(stripe: &Stripe, out: &mut Refusals) {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let hint =
+        "write at least \"1d\": Stripe repeats itself for three days, and repeats are known by what is kept";
+    out.unless(stripe.keep >= day, "stripe.keep", "so short a time would keep next to nothing", hint);
+    let hint = "write at least \"16m\"";
+    out.unless(stripe.max_size.0 >= 16 << 20, "stripe.max_size", "so little would soon be full", hint);
+    let sane = !stripe.tolerance.is_zero() && stripe.tolerance <= Duration::from_secs(3600);
+    let hint = "write more than \"0s\" and at most \"1h\"; Stripe's own libraries take \"5m\"";
+    out.unless(sane, "stripe.tolerance", "old events could be sent again, or none be on time", hint);
+    for name in stripe.endpoints.keys() {
+        let hint = "use lower-case letters, digits, `-` and `_`, at most 40: it is part of the address";
+        let message = format!("`{name}` is not an endpoint's name");
+        out.unless(is_name(name), format!("stripe.endpoints.{name}"), message, hint);
+    }
+}
+
 fn policy(policy: &Policy, out: &mut Refusals) {
     for path in &policy.allow_host_paths {
         let key = "policy.allow_host_paths";
@@ -239,7 +265,7 @@ fn paths(config: &Config, out: &mut Refusals) {
         ("gates.signed_by", config.gates.signed_by.as_ref()),
     ];
     for (key, path) in plain.into_iter().filter_map(|(key, path)| Some((key, path?))) {
-        one_path(key, path, out);
+        one_path(key.into(), path, out);
     }
     for (key, secret) in config.secrets() {
         match secret {
@@ -253,13 +279,13 @@ fn paths(config: &Config, out: &mut Refusals) {
     }
 }
 
-fn one_path(key: &'static str, path: &Path, out: &mut Refusals) {
+fn one_path(key: Cow<'static, str>, path: &Path, out: &mut Refusals) {
     let text = path.to_string_lossy();
     let hint = "write it into a file that only the agent's user may read, and name the file here";
-    out.unless(!is_secret(&text), key, "this looks like the secret itself", hint);
-    out.unless(!text.is_empty(), key, "this is no path", "name a file or folder");
+    out.unless(!is_secret(&text), key.clone(), "this looks like the secret itself", hint);
+    out.unless(!text.is_empty(), key.clone(), "this is no path", "name a file or folder");
     let hint = "write the address into a file that only the agent's user may read, and name the file here";
-    out.unless(!text.contains("://"), key, "this is an address, not a path", hint);
+    out.unless(!text.contains("://"), key.clone(), "this is an address, not a path", hint);
     let hint = "write the whole path; no shell expands it here";
     out.unless(!text.starts_with('~'), key, format!("`{text}` begins with a tilde"), hint);
 }

@@ -1,6 +1,7 @@
-//! What must be so before a revision runs, and how GitHub's API is reached for it. What each key means is told in the
-//! shipped `agent.toml`.
+//! What must be so before a revision runs, how GitHub's API is reached, where numbers are told. What each key means is
+//! told in the shipped `agent.toml`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -51,4 +52,12 @@ impl Default for Github {
     fn default() -> Self {
         Self { api_url: "https://api.github.com".to_owned(), token_file: None }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// None: nobody listens.
+    #[serde(with = "or_empty")]
+    pub listen: Option<SocketAddr>,
 }

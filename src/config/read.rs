@@ -31,8 +31,8 @@ pub(super) fn read(text: &str) -> (Config, Vec<Finding>) {
     for Refusal { key, message, hint } in check::refusals(&config) {
         // A value already refused was replaced by its default, which nobody wrote.
         if !findings.iter().any(|finding| finding.key == key) {
-            let span = span_of(&written, key);
-            findings.push(Finding { key: key.to_owned(), message, hint: Some(hint), span });
+            let span = span_of(&written, &key);
+            findings.push(Finding { key: key.into_owned(), message, hint: Some(hint), span });
         }
     }
     (config, findings)
@@ -55,7 +55,8 @@ fn take_unknown(table: &mut DeTable<'_>, known: &Value, all: &Value, path: &str,
     for (key, value) in table.iter_mut() {
         let name = key.get_ref().as_ref();
         let path = join(path, name);
-        match (known.get(name), value.get_mut()) {
+        // Where one entry is called so, others of any name may stand beside it.
+        match (known.get(name).or_else(|| known.get("default")), value.get_mut()) {
             (Some(inner @ Value::Object(_)), DeValue::Table(table)) => {
                 take_unknown(table, inner, all, &path, out)
             }

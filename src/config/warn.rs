@@ -1,6 +1,7 @@
 //! What is allowed but should be known to whoever runs the agent. Looks at the files as they are now, so that
 //! `agent check` tells what the next turn would meet; decides nothing.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::Config;
@@ -9,7 +10,7 @@ use super::remote::{Transport, is_loopback, transport};
 /// Something that runs but should be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     pub message: String,
     pub hint: String,
 }
@@ -31,18 +32,25 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     }
     if transport(&config.source.url) == Some(Transport::Http) && !is_loopback(&config.source.url) {
         let message = "whoever is on the way can read the token and change what is deployed".to_owned();
-        out.push(Warning { key: "source.url", message, hint: "use https:// or ssh://".to_owned() });
+        out.push(Warning { key: "source.url".into(), message, hint: "use https:// or ssh://".to_owned() });
     }
     if let Some(at) = config.dashboard.listen.filter(|at| !at.ip().is_loopback()) {
         let message = format!("the token and the sessions of {at} travel without encryption");
         let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
-        out.push(Warning { key: "dashboard.listen", message, hint });
+        out.push(Warning { key: "dashboard.listen".into(), message, hint });
     }
     let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
     let pushes = heard && config.webhook.accepted().next().is_some();
+    let something = config.webhook.accepted().next().is_some() || config.stripe.open().next().is_some();
+    if config.webhook.publish.is_some() && !something {
+        let message = "nothing is published: no webhook has a secret".to_owned();
+        let hint =
+            "name one in `secret_files` under [webhook.github] or [stripe.endpoints.default]".to_owned();
+        out.push(Warning { key: "webhook.publish".into(), message, hint });
+    }
     if config.poll.schedule().is_none() && !pushes {
         let message = "neither a poll nor a webhook will ever wake the agent".to_owned();
-        out.push(Warning { key: "poll.schedule", message, hint: "turn one of them on".to_owned() });
+        out.push(Warning { key: "poll.schedule".into(), message, hint: "turn one of them on".to_owned() });
     }
     out
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Revision;
 use super::instance::{NetworkSpec, Template, VolumeSpec};
 use super::route::{Options, Route};
+use super::stripe::Destination;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
@@ -60,6 +61,9 @@ pub struct Service {
     /// What changes under running instances instead of rolling them.
     #[serde(default)]
     pub in_place: Vec<InPlace>,
+    /// It takes Stripe's events.
+    #[serde(default)]
+    pub stripe: Option<Destination>,
 }
 
 /// A mounted repository folder whose content is exchanged under running instances. Its content is not part of the

@@ -16,6 +16,7 @@ use super::fingerprint::{self, Key};
 use super::gate::{self, Patience};
 use super::labels;
 use super::order::order;
+use super::stripe;
 
 /// What the world said before the decision: everything is already resolved and here.
 #[derive(Clone, Debug)]
@@ -107,6 +108,7 @@ fn desired_service(
     let fingerprint = fingerprint::keyed(facts.key, &template)
         .map_err(|error| vec![Problem::new(&service.place, format!("{}: {error}", service.name))])?;
     in_place::settle(&mut in_place, &mut template, facts.in_place, &fingerprint);
+    let stripe = stripe::destination(service, routes, one_shot || proxy, &fingerprint)?;
     let after = service.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned();
     Ok(DesiredService {
         template,
@@ -119,6 +121,7 @@ fn desired_service(
         proxy,
         after: after.collect(),
         in_place,
+        stripe,
     })
 }
 

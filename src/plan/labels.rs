@@ -9,6 +9,8 @@ use crate::model::place::Place;
 use crate::model::problem::Problem;
 use crate::model::project::{Project, Service};
 
+use super::stripe;
+
 pub const NGINX: &str = "agent.nginx";
 pub const PROBE: &str = "agent.probe";
 pub const PROBE_PORT: &str = "agent.probe.port";
@@ -23,6 +25,11 @@ const PLAIN: [&str; 7] = [NGINX, PROBE, PROBE_PORT, ONESHOT, HEALTH_TIMEOUT, SET
 const ROUTE: &str = "agent.route.";
 const ROUTE_FIELDS: [&str; 8] =
     ["body_size", "host", "listen", "path", "port", "strip", "timeout", "websocket"];
+
+/// The labels that are written in one way only.
+fn plain() -> impl Iterator<Item = &'static str> {
+    PLAIN.into_iter().chain(stripe::LABELS)
+}
 
 /// Where a label of the service was written, for messages about it.
 pub fn place<'a>(service: &'a Service, label: &str) -> &'a Place {
@@ -44,12 +51,15 @@ pub fn unknown(project: &Project) -> Vec<Problem> {
     let mut problems = Vec::new();
     for service in project.services.values() {
         for label in service.labels.keys().filter(|label| label.starts_with("agent.")) {
-            if PLAIN.contains(&label.as_str()) || route_field(label).is_some() {
+            if plain().any(|known| known == label) || route_field(label).is_some() {
                 continue;
             }
             let hint = match nearest(label) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known are {}, {ROUTE}{{{}}}", PLAIN.join(", "), ROUTE_FIELDS.join(", ")),
+                None => {
+                    let plain = plain().collect::<Vec<_>>().join(", ");
+                    format!("known are {plain}, {ROUTE}{{{}}}", ROUTE_FIELDS.join(", "))
+                }
             };
             let message = format!("service {} has an unknown label `{}`", service.name, shown(label));
             problems.push(Problem::new(place(service, label), message).hint(hint));
@@ -64,9 +74,8 @@ fn nearest(label: &str) -> Option<String> {
         Some(name) => format!("{ROUTE}{}.{field}", name.to_ascii_lowercase()),
         None => format!("{ROUTE}{field}"),
     });
-    PLAIN
-        .iter()
-        .map(|known| (*known).to_owned())
+    plain()
+        .map(str::to_owned)
         .chain(fields)
         .map(|known| (strsim::osa_distance(label, &known), known))
         .filter(|(distance, _)| *distance <= 3)
@@ -139,7 +148,7 @@ mod tests {
 
     #[test]
     fn known_labels_pass() {
-        let mut labels: Vec<(&str, &str)> = PLAIN.map(|label| (label, "x")).to_vec();
+        let mut labels: Vec<(&str, &str)> = plain().map(|label| (label, "x")).collect();
         labels.extend([
             ("agent.route.port", "1"),
             ("agent.route.api-2.path", "/"),

@@ -83,6 +83,7 @@ mod tests {
             proxy: false,
             after: Vec::new(),
             in_place: Vec::new(),
+            stripe: None,
         }
     }
 

@@ -80,7 +80,9 @@ impl<E: Engine> Act<'_, E> {
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;
         self.route(&rolling, observed).await?;
-        Ok(self.journal.switched(live).await?)
+        self.journal.switched(live).await?;
+        self.world.whereabouts.live(self.desired);
+        Ok(())
     }
 
     /// Retires what the plan replaces. The release is live: nothing here undoes it.

@@ -30,7 +30,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 impl<E: Engine> Reconciler<E> {
     /// Mends the release if something of it is missing.
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
-        let desired = &self.on_this_machine(&release.desired);
+        let desired = &self.on_this_machine(&release.desired).await?;
         let observed = self.engine.observe(&desired.stack).await?;
         // To undo what a person did is to apply the release once more.
         let purpose = if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal };
@@ -90,6 +90,7 @@ impl<E: Engine> Reconciler<E> {
             loop {
                 let mut happenings = self.engine.happenings(&self.config.stack.name);
                 while let Some(Ok(happening)) = happenings.next().await {
+                    self.whereabouts.look_again();
                     if matches!(happening.what.as_str(), "die" | "destroy" | "start") {
                         self.drifted().await;
                     }

@@ -6,16 +6,20 @@ use crate::model::run::{Entry, RunId};
 use crate::record::{Live, Record};
 use crate::roll::{Journal, JournalError};
 
+use super::Whereabouts;
+
 /// Writes one run's entries.
 pub(super) struct RunJournal {
     pub(super) record: Record,
+    pub(super) whereabouts: Whereabouts,
     pub(super) run: RunId,
 }
 
 impl Journal for RunJournal {
     async fn write(&self, entry: Entry) -> Result<(), JournalError> {
         tracing::info!(run = self.run.0, "{}", said(&entry));
-        let written = self.record.append(self.run, entry, now()).await;
+        let written = self.record.append(self.run, entry.clone(), now()).await;
+        self.whereabouts.note(self.run, &entry);
         written.map(drop).map_err(|error| JournalError(error.into()))
     }
 }
@@ -25,7 +29,9 @@ impl RunJournal {
     pub(super) async fn switched(&self, live: Live<'_>) -> Result<(), JournalError> {
         tracing::info!(run = self.run.0, "{}", said(&Entry::Switched));
         let written = self.record.switched(self.run, live, now()).await;
-        written.map_err(|error| JournalError(error.into()))
+        written.map_err(|error| JournalError(error.into()))?;
+        self.whereabouts.note(self.run, &Entry::Switched);
+        Ok(())
     }
 }
 

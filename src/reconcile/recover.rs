@@ -15,7 +15,6 @@ use crate::roll::Journal;
 
 use super::Reconciler;
 use super::apply::Act;
-use super::journal::RunJournal;
 use super::trouble::Trouble;
 
 impl<E: Engine> Reconciler<E> {
@@ -29,7 +28,7 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn recover_one(&self, run: &Run) -> Result<(), Trouble> {
-        let journal = RunJournal { record: self.record.clone(), run: run.id };
+        let journal = self.journal(run.id);
         let touched =
             matches!(run.status, Status::BringingUp | Status::Switching | Status::Live | Status::Reverting);
         let intent = self.record.intent(run.id).await?.filter(|_| touched);
@@ -63,7 +62,7 @@ impl<E: Engine> Reconciler<E> {
     /// nginx's text for the release before the run, from the instances that served before it.
     async fn nginx_of(&self, act: &Act<'_, E>, plan: &Plan) -> Result<Option<String>, Trouble> {
         let Some(before) = act.before.filter(|before| before.proxy().is_some()) else { return Ok(None) };
-        let before = &self.on_this_machine(before);
+        let before = &self.on_this_machine(before).await?;
         let observed = self.engine.observe(&before.stack).await?;
         let ours = observed.instances.iter().filter(|instance| instance.run == act.run);
         let olds = plan.rolls.iter().flat_map(|roll| &roll.old);

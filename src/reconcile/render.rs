@@ -12,7 +12,7 @@ use crate::model::project::Project;
 use crate::plan::compose::{self, Files, Request};
 use crate::plan::desire::{Facts, desire};
 use crate::plan::gate::Patience;
-use crate::plan::{nginx, policy};
+use crate::plan::{nginx, policy, stripe};
 use crate::source::{Context, Mirror, SourceError};
 
 use super::trouble::Trouble;
@@ -88,14 +88,24 @@ impl<E: Engine> Reconciler<E> {
             key: &self.key,
         };
         let desired = desire(&project, routes, &facts)?;
+        let desired = self.on_this_machine(&desired).await?;
         Ok(Rendered { desired, orders: images.orders, missing: images.missing, warnings })
     }
 
-    /// A release from the record, as this machine runs it now: where webhooks come in is configured here.
-    pub(super) fn on_this_machine(&self, release: &Desired) -> Desired {
+    /// A release as this machine runs it now, whatever it was when it was recorded: where webhooks come in is
+    /// configured here, and the services' own secrets are kept here.
+    pub(super) async fn on_this_machine(&self, release: &Desired) -> Result<Desired, Trouble> {
         let mut desired = release.clone();
         desired.nginx.published.clone_from(&self.config.webhook.publish);
-        desired
+        let Some(secrets) = &self.secrets else { return Ok(desired) };
+        for service in desired.services.values_mut().filter(|service| service.stripe.is_some()) {
+            let secret = secrets(service.template.service.clone()).await;
+            let hint = "see what the disk of the state folder has left";
+            let secret = secret.map_err(|why| Trouble::waiting(why, hint))?;
+            stripe::hand_over(service, &secret, &self.key)
+                .map_err(|error| Trouble::stalled(error.to_string(), "please report this"))?;
+        }
+        Ok(desired)
     }
 
     fn patience(&self) -> Patience {

@@ -77,7 +77,7 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<Result<(), Trouble>, Trouble> {
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
-        let journal = RunJournal { record: self.record.clone(), run };
+        let journal = self.journal(run);
         let Ready { desired, plan, observed } = match self.prepare(&journal, goal, before, newer).await {
             Ok(Some(ready)) => ready,
             Ok(None) => return Ok(Ok(())),
@@ -112,7 +112,7 @@ impl<E: Engine> Reconciler<E> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
             Goal::Release(release, _) => Rendered {
-                desired: self.on_this_machine(&release.desired),
+                desired: self.on_this_machine(&release.desired).await?,
                 orders: Default::default(),
                 missing: BTreeSet::new(),
                 warnings: Vec::new(),
@@ -239,7 +239,7 @@ impl<E: Engine> Reconciler<E> {
             Err(Trouble::Failure { failure, .. }) => Some(Outcome::Failed { reason: failure.clone() }),
         };
         if let Some(outcome) = outcome {
-            let journal = RunJournal { record: self.record.clone(), run };
+            let journal = self.journal(run);
             journal.write(Entry::Ended { outcome }).await?;
         }
         match (&result, kind) {
@@ -287,7 +287,8 @@ impl<E: Engine> Reconciler<E> {
                 Ok(true)
             }
             (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
-            (Kind::Revert, target) => Ok(!matches!(target, Target::Back { .. })),
+            // Once it has switched, the target is the branch again, and its old instances may drain in peace.
+            (Kind::Revert, target) => Ok(matches!(target, Target::Pinned(_))),
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }

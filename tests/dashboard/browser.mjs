@@ -15,13 +15,25 @@ const page = await context.newPage();
 page.setDefaultTimeout(40_000);
 
 const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } };
+// Each container that comes or goes changes the machine's networks, and the browser drops what is on its way.
+const passing = (text) => text.includes("ERR_NETWORK_CHANGED");
 // What the browser itself complains of, policies that were broken among it.
 let complaints = [];
-page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+page.on("console", (message) => {
+  if (message.type() === "error" && !passing(message.text())) complaints.push(message.text());
+});
 page.on("pageerror", (error) => complaints.push(String(error)));
 
 const acts = {
-  open: ({ url }) => page.goto(url),
+  open: async ({ url }) => {
+    for (;;) {
+      try {
+        return await page.goto(url);
+      } catch (error) {
+        if (!passing(String(error))) throw error;
+      }
+    }
+  },
   fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
   tick: ({ label }) => page.getByLabel(label).check(),
   press: ({ role, name }) => page.getByRole(role, { name, exact: true }).click(),

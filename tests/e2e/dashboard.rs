@@ -52,6 +52,7 @@ fn a_person_signs_in_watches_a_roll_and_goes_back() {
     browser.fill("Token", "not the token at all");
     browser.press("button", "Sign in");
     browser.see("That is not the token.");
+    assert!(browser.complaints().concat().contains("403"));
     sign_in(&mut browser, &url);
     browser.see("the first version");
     browser.see_in("Services", "/web/");

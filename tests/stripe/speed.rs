@@ -4,6 +4,9 @@
 //!
 //! `AGENT_TEST_EVENTS` sets how many events, `AGENT_TEST_KEPT` how many are kept already where that is the point.
 
+// What is measured is for whoever reads it.
+#![allow(clippy::print_stdout)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -215,6 +215,7 @@ fn service(name: &str, one_shot: bool) -> Service {
         proxy: name == "nginx",
         after: Vec::new(),
         in_place: Vec::new(),
+        stripe: None,
     }
 }
 

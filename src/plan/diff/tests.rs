@@ -33,6 +33,7 @@ fn service(name: &str, fingerprint: &str, replicas: u32) -> Service {
         proxy: false,
         after: Vec::new(),
         in_place: Vec::new(),
+        stripe: None,
     }
 }
 

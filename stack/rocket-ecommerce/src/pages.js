@@ -93,7 +93,7 @@ export function order(number, eventId, seen, lines) {
   const payment = seen?.payments.find(({ id }) => id === eventId);
   const state = payment
     ? html`<p class="card good" role="status">flask-soft has recorded the payment: ${formatPrice(payment.amount)}.</p>`
-    : html`<p class="card" role="status">${seen ? 'flask-soft has not seen the payment yet' : 'flask-soft does not answer just now'}. <a href="">Look again.</a></p>`;
+    : html`<p class="card" role="status">Paid. ${seen ? 'flask-soft has not heard of it yet, and will' : 'flask-soft is away just now, and will hear of it when it is back'}. <a href="">Look again.</a></p>`;
   return layout(`Order rocket-${number.slice(0, 8)}`, lines, html`<p>Thank you. It is on the pad.</p>${state}`);
 }
 

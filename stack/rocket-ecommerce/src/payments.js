@@ -10,42 +10,64 @@ const SECRET = process.env.STRIPE_WEBHOOK_SECRET || '';
 const REPORT_MS = 5000;
 const LOOK_MS = 2000;
 
-// The same order is always the same event, so an order sent twice is recorded once.
+// The same order is always the same events, so an order sent twice is recorded once.
 export const eventId = (order) => `evt_rocket${order}`;
 
-function completedCheckout(order, lines) {
-  const now = Math.floor(Date.now() / 1000);
+function event(id, type, created, object) {
   return {
-    id: eventId(order),
+    id,
     object: 'event',
     api_version: null,
-    created: now,
-    type: 'checkout.session.completed',
+    created,
+    type,
     livemode: false,
     pending_webhooks: 1,
     request: { id: null, idempotency_key: null },
-    data: {
-      object: {
-        id: `cs_test_${order}`,
-        object: 'checkout.session',
-        amount_total: total(lines),
-        client_reference_id: `rocket-${order.slice(0, 8)}`,
-        created: now,
-        currency: CURRENCY,
-        livemode: false,
-        metadata: { items: lines.map(({ product, count }) => `${count} × ${product.sku}`).join(', ') },
-        mode: 'payment',
-        payment_status: 'paid',
-        status: 'complete',
-      },
-    },
+    data: { object: { ...object, created, livemode: false } },
   };
 }
 
-// Returns what went wrong, for people, or null once the receiver has taken the event.
+// What Stripe sends for a card payment in its hosted checkout, each about another object. The one
+// that says the order is paid comes last: when it has arrived, all have.
+function eventsOf(order, lines) {
+  const now = Math.floor(Date.now() / 1000);
+  const [amount, currency] = [total(lines), CURRENCY];
+  const intent = { id: `pi_${order}`, object: 'payment_intent', amount, amount_received: amount, currency, status: 'succeeded' };
+  const charge = {
+    id: `ch_${order}`, object: 'charge', amount, amount_captured: amount, currency, paid: true,
+    payment_intent: intent.id, status: 'succeeded',
+  };
+  const session = {
+    id: `cs_test_${order}`,
+    object: 'checkout.session',
+    amount_total: amount,
+    client_reference_id: `rocket-${order.slice(0, 8)}`,
+    currency,
+    metadata: { items: lines.map(({ product, count }) => `${count} × ${product.sku}`).join(', ') },
+    mode: 'payment',
+    payment_intent: intent.id,
+    payment_status: 'paid',
+    status: 'complete',
+  };
+  return [
+    event(`${eventId(order)}_pi`, 'payment_intent.succeeded', now, intent),
+    event(`${eventId(order)}_ch`, 'charge.succeeded', now, charge),
+    event(eventId(order), 'checkout.session.completed', now, session),
+  ];
+}
+
+// Returns what went wrong, for people, or null once the receiver has taken every event.
 export async function report(order, lines) {
   if (!SECRET) return 'the shop has no signing secret: set STRIPE_WEBHOOK_SECRET';
-  const body = JSON.stringify(completedCheckout(order, lines));
+  for (const one of eventsOf(order, lines)) {
+    const problem = await send(one);
+    if (problem) return problem;
+  }
+  return null;
+}
+
+async function send(one) {
+  const body = JSON.stringify(one);
   try {
     const answer = await fetch(EVENTS_URL, {
       method: 'POST',
