@@ -95,8 +95,8 @@ pub fn ready(report: &Report, turns: u64) -> Result<String, String> {
     }
     let live = match (&report.target, &report.live) {
         (Target::Down, _) => "down, as a person asked".to_owned(),
-        (Target::Pinned(hold), _) => format!("release {} is held", hold.release),
         (Target::Back { release }, _) => format!("going back to release {release}"),
+        (Target::Pinned(hold), _) => format!("release {} is held", hold.release),
         (Target::Branch, Some(live)) => format!("release {} is live", live.release),
         (Target::Branch, None) => "nothing is live yet".to_owned(),
     };

@@ -56,14 +56,8 @@ impl<E: Engine> Source<E> {
         let stack = &world.config.stack.name;
         let observed = world.engine.observe(stack).await.map_err(|error| report::line(&error));
         let status = control::status_of(&**world);
-        overview::gather(
-            stack,
-            Some(&world.record),
-            Some(Ok(status)),
-            observed,
-            chrono::Utc::now().timestamp_millis(),
-        )
-        .await
+        let now = chrono::Utc::now().timestamp_millis();
+        overview::gather(stack, Some(&world.record), Some(Ok(status)), observed, now).await
     }
 
     async fn text(&self) -> Result<String, RecordError> {

@@ -68,7 +68,6 @@ fn exposition(report: &Report, tally: &Tally) -> BTreeMap<String, f64> {
 fn what_is_wrong_held_and_running_is_told() {
     let failure = Failure { message: "it \"broke\"\n".into(), ..Failure::default() };
     let wrong = Wrong {
-        went_bad: false,
         revision: None,
         subject: None,
         run: None,
@@ -76,6 +75,7 @@ fn what_is_wrong_held_and_running_is_told() {
         failure,
         since: 0,
         again_at: None,
+        went_bad: false,
     };
     let services = vec![
         service("web", Level::Good),

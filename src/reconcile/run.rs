@@ -287,14 +287,16 @@ impl<E: Engine> Reconciler<E> {
                 Ok(true)
             }
             (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
-            // Once it has switched, the target is the branch again, and its old instances may drain in peace.
-            (Kind::Revert, target) => Ok(matches!(target, Target::Pinned(_))),
+            (Kind::Revert, Target::Back { .. }) => Ok(false),
+            (Kind::Revert, Target::Pinned(_)) => Ok(true),
             (Kind::Rollback, Target::Pinned(hold)) => {
                 Ok(self.record.release(hold.release).await?.revision != *revision)
             }
-            (Kind::Deploy, Target::Branch) => {
+            // Once a revert is live the branch is the target again, whose tip is what was denied, or newer.
+            (Kind::Deploy | Kind::Revert, Target::Branch) => {
                 let tip = self.look().await?;
-                Ok(tip != *revision && self.may_overtake(&tip).await?)
+                let denied = self.record.denial(&tip).await?.is_some();
+                Ok(tip != *revision && !denied && self.may_overtake(&tip).await?)
             }
             (Kind::Heal, Target::Branch) => Ok(false),
         }

@@ -218,7 +218,7 @@ impl Town {
                 self.record.append(run, entry, now()).await.unwrap();
             }
             let desired = desired(revision);
-            let live = Live::New { desired: &desired, subject: "x" };
+            let live = Live::New { desired: &desired, subject: "x", watch: None };
             self.record.switched(run, live, now()).await.unwrap();
         }
         self.record.append(run, Entry::Ended { outcome }, now()).await.unwrap();
