@@ -13,6 +13,9 @@ use crate::plan::diff::OldInstance;
 use super::drain::Drained;
 use super::{Journal, JournalError, Rolling};
 
+/// While an instance stands still to lose its names, a caller inside the stack that connects to it is not heard, and
+/// tries again after a second (TCP's first retransmission). It must still find it then.
+const HEARD_AGAIN: Duration = Duration::from_millis(1500);
 const LEFT: &str = "something newer is to be reached, and its run retires it";
 
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
@@ -49,6 +52,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.note(format!("{name} may still be found by name: {error}")).await?;
             }
         }
+        let seen = if old.serving { seen.map(|linger| linger.max(HEARD_AGAIN)) } else { seen };
         if let Some(linger) = seen
             && self.linger(&old.id, linger).await
         {
@@ -74,10 +78,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// be reached first.
     async fn linger(&self, id: &InstanceId, linger: Duration) -> bool {
         let runs = self.engine.condition(id).await.is_ok_and(|condition| condition.pid > 0);
-        runs && tokio::select! {
-            () = tokio::time::sleep(linger) => false,
-            () = self.newer.cancelled() => true,
-        }
+        runs && !linger.is_zero()
+            && tokio::select! {
+                () = tokio::time::sleep(linger) => false,
+                () = self.newer.cancelled() => true,
+            }
     }
 
     /// Stops and removes.
