@@ -43,14 +43,6 @@ impl Walk<'_> {
             std::thread::sleep(Duration::from_millis(self.random.within(0..1500)));
         }
         self.agent_runs();
-        let world = &self.world;
-        world.eventually("every app behind its own path", || {
-            let says = |path, app: &str| {
-                let answer = crate::http::get(world.port, path).ok();
-                answer.is_some_and(|answer| answer.status == 200 && answer.body.starts_with(app))
-            };
-            (says(WEB, "web ") && says(API, "api ")).then_some(())
-        });
         let asked = client.stop();
         let wrong: Vec<&Asked> = asked.iter().filter(|asked| is_wrong(asked)).collect();
         let good = asked.iter().filter(|asked| asked.answer.as_ref().is_ok_and(|a| a.status == 200)).count();
@@ -96,7 +88,7 @@ impl Walk<'_> {
             }
             _ => {
                 self.agent_runs();
-                "the agent runs".into()
+                "the agent runs, and with it the site".into()
             }
         }
     }
@@ -127,10 +119,19 @@ impl Walk<'_> {
         "a stranger comes".into()
     }
 
+    /// Whatever it finds, every app is behind its own path then.
     fn agent_runs(&mut self) {
         if self.world.daemon.is_none() {
             self.world.start();
         }
+        let world = &self.world;
+        world.eventually("every app behind its own path", || {
+            let says = |path, app: &str| {
+                let answer = crate::http::get(world.port, path).ok();
+                answer.is_some_and(|answer| answer.status == 200 && answer.body.starts_with(app))
+            };
+            (says(WEB, "web ") && says(API, "api ")).then_some(())
+        });
     }
 }
 
