@@ -70,7 +70,9 @@ impl News {
             What::Begun { .. } | What::HeldBack { .. } => false,
             What::Ended { run, outcome, recovers, .. } => match outcome {
                 Outcome::Superseded { .. } => false,
-                Outcome::Succeeded | Outcome::Unchanged => *recovers || run.kind == Kind::Rollback,
+                Outcome::Succeeded | Outcome::Unchanged => {
+                    *recovers || matches!(run.kind, Kind::Rollback | Kind::Revert)
+                }
                 _ => true,
             },
             What::Trouble { .. } | What::Recovered { .. } => true,

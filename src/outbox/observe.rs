@@ -100,7 +100,7 @@ async fn of_runs(outbox: &Outbox, runs: &[Run]) -> Result<Vec<News>, ObserveErro
     // The list is newest first; what happened in one millisecond is told in the order in which it began.
     for (place, run) in runs.iter().enumerate().rev().filter(|(_, run)| run.started_at > now - FRESH) {
         let made = |release: &&Release| match run.kind {
-            Kind::Rollback => release.revision.as_str() == run.revision,
+            Kind::Rollback | Kind::Revert => release.revision.as_str() == run.revision,
             _ => release.run == run.id,
         };
         let release = releases.iter().find(made).map(|release| release.id);

@@ -18,7 +18,7 @@ pub(super) fn said(news: &News) -> String {
             let denied = denied.as_deref().map(|revision| format!("; {} stays out", short(revision)));
             let denied = denied.unwrap_or_default();
             match (outcome, run.kind) {
-                (Outcome::Succeeded, Kind::Rollback) => {
+                (Outcome::Succeeded, Kind::Rollback | Kind::Revert) => {
                     format!("went back to {release}{}{denied}", named(run))
                 }
                 (Outcome::Succeeded, Kind::Heal) => format!("mended in {}", took(*millis)),

@@ -32,9 +32,7 @@ impl<E: Engine> Reconciler<E> {
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
         let desired = &self.on_this_machine(&release.desired).await?;
         let observed = self.engine.observe(&desired.stack).await?;
-        // To undo what a person did is to apply the release once more.
-        let purpose = if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal };
-        let plan = self.plan(desired, Some(desired), &observed, purpose, &BTreeSet::new()).await?;
+        let plan = self.plan(desired, Some(desired), &observed, self.mending(), &BTreeSet::new()).await?;
         self.situation.send_if_modified(|situation| {
             let changed = situation.drift != plan.drift;
             situation.drift.clone_from(&plan.drift);
@@ -52,6 +50,11 @@ impl<E: Engine> Reconciler<E> {
             return Err(Trouble::Failure { class: Class::Stalled, failure: given_up(&degraded) });
         }
         self.run_to(Kind::Heal, &Goal::Release(release, Purpose::Heal), &reason.to_string()).await
+    }
+
+    /// What a healing run plans for: to undo what a person did is to apply the release once more.
+    pub(super) fn mending(&self) -> Purpose {
+        if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal }
     }
 
     /// Gives up on a release that breaks as often as it is mended; only something new to reach, or a person's

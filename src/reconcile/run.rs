@@ -125,7 +125,8 @@ impl<E: Engine> Reconciler<E> {
             journal.write(Entry::Note { text: text.to_owned() }).await?;
         }
         let purpose = match goal {
-            Goal::Release(_, purpose) => *purpose,
+            Goal::Release(_, Purpose::Heal) => self.mending(),
+            Goal::Release(_, Purpose::Release) => Purpose::Release,
             Goal::Revision(_) => Purpose::Release,
         };
         self.ground(&rendered.desired).await?;
