@@ -66,7 +66,7 @@ pub(crate) fn sweep(stack: &str) {
     let aside = format!("label=agent.aside={stack}");
     for filter in [&label, &aside] {
         let (_, ids) = try_docker(&["ps", "-aq", "--filter", filter]);
-        ids.lines().for_each(|id| drop(try_docker(&["rm", "-fv", id])));
+        remove(&["rm", "-fv"], ids.lines().map(str::to_owned));
     }
     let named = |list: &[&str]| {
         let (_, listed) = try_docker(list);
@@ -74,13 +74,19 @@ pub(crate) fn sweep(stack: &str) {
             |name: &&str| name.strip_prefix(stack).is_some_and(|rest| rest.starts_with(['-', '_', ':']));
         listed.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
     };
-    for (list, remove) in [
+    for (list, command) in [
         (["network", "ls", "--format", "{{.Name}}"], ["network", "rm"]),
         (["volume", "ls", "--format", "{{.Name}}"], ["volume", "rm"]),
         (["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], ["image", "rm"]),
     ] {
-        for name in named(&list) {
-            try_docker(&[remove[0], remove[1], &name]);
-        }
+        remove(&command, named(&list));
+    }
+}
+
+/// In one call: each start of the program costs more than what it does. What cannot be removed stops none of the others.
+fn remove(command: &[&str], names: impl IntoIterator<Item = String>) {
+    let names: Vec<String> = names.into_iter().collect();
+    if !names.is_empty() {
+        try_docker(&command.iter().copied().chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
     }
 }

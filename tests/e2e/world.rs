@@ -192,7 +192,8 @@ impl World {
                 return seen;
             }
             assert!(start.elapsed() < patience, "waited {patience:?} for {what}");
-            std::thread::sleep(Duration::from_millis(20));
+            // Each look costs the agent work that the tests beside this one need.
+            std::thread::sleep(Duration::from_millis(80));
         }
     }
 
