@@ -1,6 +1,5 @@
 //! Letting an old instance finish what it has begun: until nothing is open to it, within bounds.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +9,8 @@ use crate::model::instance::InstanceId;
 
 use super::{Journal, Rolling, sockets};
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For each look the kernel walks through the sockets of the whole machine: milliseconds that requests would need.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Quiet for this long is done: a request that was on its way when callers were told has arrived by then.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -30,9 +30,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let deadline = Instant::now() + self.pace.drain;
         let mut quiet_since = None;
         loop {
-            let ports: BTreeSet<u16> = sockets::listening(condition.pid).unwrap_or_default();
-            let open = sockets::open_to(condition.pid, &ports);
-            match open {
+            match sockets::open(condition.pid) {
                 // It ended by itself, or the kernel does not tell us: nothing to wait for.
                 None => return Drained::Quiet,
                 Some(0) => {

@@ -6,15 +6,21 @@ use std::collections::BTreeSet;
 const ESTABLISHED: &str = "01";
 const LISTEN: &str = "0A";
 
-/// Ports on which a process with this id listens for others than itself; `None` when the kernel does not tell us.
-pub(super) fn listening(pid: i64) -> Option<BTreeSet<u16>> {
-    Some(lines(pid)?.into_iter().filter(|(state, _)| state == LISTEN).map(|(_, port)| port).collect())
+/// How many connections from others are open to the ports on which a process with this id listens; `None` when the
+/// kernel does not tell us.
+pub(super) fn open(pid: i64) -> Option<usize> {
+    let sockets = lines(pid)?;
+    let ports = listened_to(&sockets);
+    Some(sockets.iter().filter(|(state, port)| state == ESTABLISHED && ports.contains(port)).count())
 }
 
-/// How many connections to one of the ports are open.
-pub(super) fn open_to(pid: i64, ports: &BTreeSet<u16>) -> Option<usize> {
-    let open = lines(pid)?.into_iter().filter(|(state, port)| state == ESTABLISHED && ports.contains(port));
-    Some(open.count())
+/// Ports on which a process with this id listens for others than itself; `None` when the kernel does not tell us.
+pub(super) fn listening(pid: i64) -> Option<BTreeSet<u16>> {
+    Some(listened_to(&lines(pid)?))
+}
+
+fn listened_to(sockets: &[(String, u16)]) -> BTreeSet<u16> {
+    sockets.iter().filter(|(state, _)| state == LISTEN).map(|(_, port)| *port).collect()
 }
 
 fn lines(pid: i64) -> Option<Vec<(String, u16)>> {
