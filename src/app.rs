@@ -4,6 +4,7 @@ pub mod check;
 pub mod control;
 mod dashboard;
 mod hooks;
+mod kept;
 pub mod logs;
 mod metrics;
 mod open;

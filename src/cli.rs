@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod log;
 mod logs;
+mod man;
 mod order;
 mod out;
 mod plan;
@@ -58,8 +59,11 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
-    if let Command::Completions { shell } = cli.command {
-        return completions::completions(shell);
+    // Neither looks for a configuration.
+    match &cli.command {
+        Command::Completions { shell } => return completions::completions(*shell),
+        Command::Man { folder } => return man::man(folder),
+        _ => {}
     }
     let path = match &cli.command {
         Command::Init(given) => init::init(cli.config.as_deref(), given, out)?,
@@ -84,6 +88,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         }
         // Answered before a configuration is looked for.
         Command::Completions { shell } => completions::completions(shell),
+        Command::Man { folder } => man::man(&folder),
         Command::Check | Command::Init(_) => check::check(&config, out).await,
         Command::Config => plan::config(config, out).await,
         Command::Plan => plan::plan(config, out).await,

@@ -119,6 +119,19 @@ fn the_table_of_commands_is_the_programs_own() {
 }
 
 #[test]
+fn the_manual_says_of_each_command_what_the_table_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_agent")).arg("man").arg(folder.path()).status().unwrap();
+    assert!(made.success());
+    for (name, meaning) in table("command") {
+        let name = name.trim_matches('`').replace(' ', "-");
+        let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).expect(&name);
+        let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
+        assert!(page.contains(&format!("\n{name} - {meaning}\n")), "{name}: {page}");
+    }
+}
+
+#[test]
 fn the_table_of_exit_codes_is_the_programs_own() {
     let shown = table("exit code").into_iter().map(|(code, meaning)| (code.to_owned(), meaning.to_owned()));
     assert_eq!(shown.collect::<BTreeMap<_, _>>(), section("Exit codes:"));

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::kept::Kept;
 use super::{AppError, Opened, open};
 use crate::http::{Limits, Rate, serve};
 use crate::metrics::Answers;
@@ -22,13 +23,15 @@ const SOCKET: &str = "hooks.sock";
 /// What listens, and what answers there.
 pub(super) struct Doors {
     tcp: Option<TcpListener>,
-    unix: Option<UnixListener>,
+    /// In the end one; two while some wait at the door of the process before.
+    unix: Vec<UnixListener>,
     router: Router,
 }
 
 /// Opens the doors that are configured, if there is a webhook to come in by them.
 pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
+    let mut kept = Kept::take();
     let hooks = open::hooks(config)?;
     let mut router = Router::new();
     if !hooks.is_empty() {
@@ -41,9 +44,9 @@ pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<
         return Ok(None);
     }
     let router = answers.count(router);
-    let mut doors = Doors { tcp: None, unix: None, router };
+    let mut doors = Doors { tcp: None, unix: Vec::new(), router };
     if let Some(at) = config.webhook.listen {
-        let listener = TcpListener::bind(at).await;
+        let listener = kept.tcp("webhooks", at).await;
         let failed = |source| AppError::Listen { at: at.to_string(), source };
         doors.tcp = Some(listener.map_err(failed)?);
         tracing::info!("webhooks on http://{at}");
@@ -51,7 +54,8 @@ pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<
     if let Some(published) = &config.webhook.publish {
         let path = config.nginx_folder().join(SOCKET);
         let failed = |source| AppError::Listen { at: path.display().to_string(), source };
-        doors.unix = Some(open_to_all(&path).map_err(failed)?);
+        let listener = open_to_all(&path);
+        doors.unix = listener.and_then(|new| kept.unix("webhooks-nginx", new)).map_err(failed)?;
         tracing::info!("webhooks through nginx at {published}");
     }
     Ok(Some(doors))
@@ -63,8 +67,8 @@ impl Doors {
         if let Some(listener) = self.tcp {
             tasks.spawn(serve(listener, self.router.clone(), Limits::default(), stop.clone()));
         }
-        if let Some(listener) = self.unix {
-            tasks.spawn(serve(listener, self.router, Limits::default(), stop.clone()));
+        for listener in self.unix {
+            tasks.spawn(serve(listener, self.router.clone(), Limits::default(), stop.clone()));
         }
     }
 }

@@ -112,6 +112,14 @@ pub(super) enum Command {
         /// The shell to write for
         shell: Shell,
     },
+    /// Write the manual pages into a folder
+    ///
+    /// For those who make packages: a page for each command, and one for each of its own commands.
+    #[command(hide = true)]
+    Man {
+        /// The folder, which must be there
+        folder: PathBuf,
+    },
 }
 
 impl Command {
@@ -150,6 +158,9 @@ pub(super) struct Init {
     /// The repository as the forge names it, where the address does not tell: owner/name
     #[arg(long, value_name = "NAME")]
     pub(super) repository: Option<String>,
+    /// Below which path the stack's nginx passes webhooks on, so that no other port has to be open: /webhooks/
+    #[arg(long, value_name = "PATH")]
+    pub(super) publish: Option<String>,
     /// Where the agent listens for webhooks
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub(super) listen: SocketAddr,

@@ -65,6 +65,23 @@ fn the_whole_help() {
 }
 
 #[test]
+fn every_command_has_a_manual_page_that_names_it() {
+    fn look(command: &clap::Command, name: &str, folder: &std::path::Path) -> usize {
+        let page = std::fs::read_to_string(folder.join(format!("{name}.1"))).expect(name);
+        let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(page.contains(&format!("\n.SH NAME\n{name} - {about}\n")), "{name}: {page}");
+        let below = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
+        1 + below.map(|sub| look(sub, &format!("{name}-{}", sub.get_name()), folder)).sum::<usize>()
+    }
+    let folder = tempfile::tempdir().unwrap();
+    super::man::man(folder.path()).unwrap();
+    let looked_at = look(&Cli::command(), "agent", folder.path());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), looked_at);
+    assert!(looked_at > 20, "only {looked_at} pages");
+}
+
+#[test]
 fn the_tree_of_commands_is_sound() {
     Cli::command().debug_assert();
     assert_eq!("12".parse(), Ok(What::Run(RunId(12))));

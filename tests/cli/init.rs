@@ -74,6 +74,40 @@ fn a_deploy_key_is_made_and_opens_the_repository_once_it_is_added() {
 }
 
 #[test]
+fn webhooks_through_the_stacks_nginx_have_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    Repo::new(folder.path(), "shop");
+    let url = format!("file://{}", folder.path().join("shop.git").display());
+    for (number, (publish, address)) in [
+        ("/webhooks/", "http://YOUR-HOST/webhooks/gitea"),
+        ("hooks.example.com/in/", "http://hooks.example.com/in/gitea"),
+        (":8443/webhooks/", "http://YOUR-HOST:8443/webhooks/gitea"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let config = folder.path().join(format!("{number}/agent.toml"));
+        let state = folder.path().join("state");
+        let state = state.to_str().unwrap();
+        let given = [
+            "--url",
+            &url,
+            "--forge",
+            "gitea",
+            "--repository",
+            "acme/shop",
+            "--publish",
+            publish,
+            "--state",
+            state,
+        ];
+        let answer = init(&config, &given);
+        assert!(answer.out.contains(&format!("{address}\n")), "{answer:#?}");
+        assert_eq!(Config::load(&config).unwrap().webhook.publish.unwrap().to_string(), publish);
+    }
+}
+
+#[test]
 fn what_must_be_said_is_named_when_nobody_is_at_the_keyboard() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("agent.toml");

@@ -20,6 +20,8 @@ pub(super) struct Answers {
     pub(super) forge: Option<Forge>,
     pub(super) repository: Option<String>,
     pub(super) listen: SocketAddr,
+    /// As `publish` under [webhook].
+    pub(super) publish: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,8 +55,17 @@ pub(super) fn answers(given: &Init) -> Result<Answers, CliError> {
         Transport::Http | Transport::File => SignIn::Nobody,
     };
     let forge = given.forge.or_else(|| forge_of(&url));
+    let publish = match forge {
+        Some(_) => {
+            let question =
+                "A path such as /webhooks/ at which the stack's nginx is to pass webhooks on (empty: none)";
+            ask(given.publish.clone(), "--publish", question, Some(String::new()))?
+        }
+        None => given.publish.clone().unwrap_or_default(),
+    };
+    let publish = Some(publish).filter(|path| !path.is_empty());
     let (repository, state, listen) = (given.repository.clone(), given.state.clone(), given.listen);
-    Ok(Answers { url, branch, name, compose, state, sign_in, forge, repository, listen })
+    Ok(Answers { url, branch, name, compose, state, sign_in, forge, repository, listen, publish })
 }
 
 /// What was given, else what is typed, else what is usual. Without a terminal the usual is taken without asking.

@@ -81,6 +81,7 @@ fn configuration(folder: &Path, answers: &Answers, made: &Made) -> String {
         }
     }
     text += &format!("\n[webhook]\nlisten = {}\n", quoted(&answers.listen.to_string()));
+    text.extend(answers.publish.iter().map(|path| format!("publish = {}\n", quoted(path))));
     if let (Some(forge), Some(secret)) = (answers.forge, &made.webhook_secret) {
         text += &format!("\n[webhook.{}]\nsecret_files = [{}]\n", forge.name(), at(secret));
         text.extend(answers.repository.iter().map(|name| format!("repository = {}\n", quoted(name))));

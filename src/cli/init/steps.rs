@@ -49,11 +49,7 @@ fn webhook(answers: &Answers, forge: Forge, secret: &Path) -> Vec<String> {
         .map_or_else(|| "in the repository's settings".into(), |at| format!("at {at}"));
     let mut lines = vec![
         format!("{} add a webhook {place}:", "→".bold()),
-        format!(
-            "  URL           https://YOUR-HOST/webhooks/{}  (what answers there passes it on to {})",
-            forge.name(),
-            answers.listen
-        ),
+        format!("  URL           {}", address(answers, forge)),
     ];
     if forge != Forge::GitLab && forge != Forge::Bitbucket {
         lines.push("  Content type  application/json".into());
@@ -62,6 +58,19 @@ fn webhook(answers: &Answers, forge: Forge, secret: &Path) -> Vec<String> {
     lines.push("  Events        pushes only".into());
     lines.push("  Without it the branch is looked at every minute.".into());
     lines
+}
+
+/// Where the forge is to send it. Only the stack's nginx is known to us; what else stands in front is not.
+fn address(answers: &Answers, forge: Forge) -> String {
+    let Some(path) = &answers.publish else {
+        let at = answers.listen;
+        return format!(
+            "https://YOUR-HOST/webhooks/{}  (what answers there passes it on to {at})",
+            forge.name()
+        );
+    };
+    let host = if path.starts_with(['/', ':']) { "YOUR-HOST" } else { "" };
+    format!("http://{host}{path}{}", forge.name())
 }
 
 enum Place {
@@ -109,6 +118,7 @@ mod tests {
                 forge: Some(forge),
                 repository: None,
                 listen: ([127, 0, 0, 1], 9090).into(),
+                publish: None,
             };
             [Place::Keys, Place::Hooks].map(|place| settings(&answers, place).unwrap())
         };
