@@ -67,14 +67,15 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
     let answers = Answers::default();
     let hooks = hooks::listen(&opened, &answers).await?;
+    let wing = opened.stripe.clone();
+    if let Some(wing) = &wing {
+        // Before the doors open: somebody may wait there already, and must not hear that there is no such endpoint.
+        wing.begin()?;
+        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
+    }
     // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
-    }
-    let wing = opened.stripe.clone();
-    if let Some(wing) = &wing {
-        wing.begin()?;
-        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
     }
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let store = opened.store.clone();
