@@ -49,6 +49,7 @@ mod orders;
 mod published;
 mod remote;
 mod rollback;
+mod rolling;
 mod shapes;
 mod starved;
 mod strangers;
