@@ -18,6 +18,7 @@ mod git_server;
 
 mod browser;
 mod client;
+mod clock;
 mod daemon;
 mod docker;
 mod http;
