@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, Observed};
-use crate::model::run::Failure;
+use crate::model::run::{Failure, RunId};
 use crate::plan::answers::{self, Tally};
 use crate::plan::watch::{Wellbeing, crashed};
 use crate::record::{RecordError, Watch, Watched};
@@ -27,7 +27,7 @@ use crate::trigger::Reason;
 use super::Reconciler;
 use super::access_log::AccessLog;
 use super::journal::now;
-use super::situation::Situation;
+use super::situation::{Doing, Situation};
 use super::trouble::Trouble;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +76,8 @@ impl<E: Engine> Reconciler<E> {
                 () = stop.cancelled() => return,
             };
             let Some(watch) = watch else { continue };
-            let left = Duration::from_millis((watch.until - now()).max(0) as u64);
+            // Not longer than wanted, whatever has happened to the clock.
+            let left = Duration::from_millis((watch.until - now()).max(0) as u64).min(self.config.roll.watch);
             let ended = tokio::select! {
                 bad = self.until_bad(&watch) => self.turned_bad(&watch, bad).await,
                 () = tokio::time::sleep(left) => self.seen_through(&watch).await,
@@ -138,7 +139,10 @@ impl<E: Engine> Reconciler<E> {
             }
         };
         let mut wellbeing = Wellbeing::default();
-        let mut tally = Tally::new(watch.services.iter().cloned(), watch.since);
+        // A clock that was set back would date every answer to the time before the switch.
+        let mut clock = now();
+        let count_from = |at: i64| Tally::new(watch.services.iter().cloned(), at);
+        let mut tally = count_from(watch.since.min(clock));
         let mut log = AccessLog::new(self, &desired, tally.from());
         let mut instances = BTreeSet::new();
         let mut looks = tokio::time::interval(EVERY);
@@ -147,8 +151,15 @@ impl<E: Engine> Reconciler<E> {
             tokio::select! {
                 biased;
                 _ = looks.tick() => {
+                    if now() < clock {
+                        tally = count_from(now());
+                    }
+                    clock = now();
+                    // Asked before and after the look: a run may begin or end meanwhile.
+                    let busy = self.busy_with(watch);
                     // An engine that does not answer is not the release's fault.
                     let Ok(observed) = self.engine.observe(&desired.stack).await else { continue };
+                    let observed = without_others(observed, &[busy, self.busy_with(watch)]);
                     instances = answering(watch, &desired, &observed);
                     if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
                         return bad;
@@ -160,6 +171,14 @@ impl<E: Engine> Reconciler<E> {
                     }
                 }
             }
+        }
+    }
+
+    /// The run in progress, unless it is the one that brought the release.
+    fn busy_with(&self, watch: &Watch) -> Option<RunId> {
+        match self.situation.borrow().doing {
+            Doing::Turn { run: Some(run), .. } if run != watch.run => Some(run),
+            _ => None,
         }
     }
 
@@ -207,6 +226,16 @@ impl<E: Engine> Reconciler<E> {
 async fn changed(situation: &mut watch::Receiver<Situation>, from: Option<&Watch>) -> Option<Watch> {
     let changed = situation.wait_for(|situation| situation.watching.as_ref() != from).await;
     changed.ok()?.watching.clone()
+}
+
+/// What a run in progress starts has a gate to pass yet, and what it stops has not crashed: neither says anything of
+/// the release that is watched.
+fn without_others(mut observed: Observed, busy: &[Option<RunId>]) -> Observed {
+    let others: Vec<RunId> = busy.iter().copied().flatten().collect();
+    if !others.is_empty() {
+        observed.instances.retain(|instance| instance.running() && !others.contains(&instance.run));
+    }
+    observed
 }
 
 /// The instances that the watched release brought, and those that have replaced them since.
