@@ -58,7 +58,8 @@ fn configuration(folder: &Path, answers: &Answers, made: &Made) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let at = |path: &Path| quoted(&path.display().to_string());
     let mut text =
-        "# Written by `agent init`. Every key, its default and its meaning are in the sample agent.toml.\n"
+        "# Written by `agent init`. Every key, its default and its meaning are in the sample agent.toml, which the Debian\n\
+         # package has put into /usr/share/doc/agent/examples.\n"
             .to_owned();
     if let Some(state) = &answers.state {
         text += &format!("state = {}\n", at(state));
