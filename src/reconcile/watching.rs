@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, Observed};
-use crate::model::run::{Failure, RunId};
+use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
 use crate::plan::watch::{Wellbeing, crashed};
 use crate::record::{RecordError, Watch, Watched};
@@ -27,7 +27,7 @@ use crate::trigger::Reason;
 use super::Reconciler;
 use super::access_log::AccessLog;
 use super::journal::now;
-use super::situation::{Doing, Situation};
+use super::situation::Situation;
 use super::trouble::Trouble;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -155,11 +155,8 @@ impl<E: Engine> Reconciler<E> {
                         tally = count_from(now());
                     }
                     clock = now();
-                    // Asked before and after the look: a run may begin or end meanwhile.
-                    let busy = self.busy_with(watch);
                     // An engine that does not answer is not the release's fault.
-                    let Ok(observed) = self.engine.observe(&desired.stack).await else { continue };
-                    let observed = without_others(observed, &[busy, self.busy_with(watch)]);
+                    let Ok(observed) = self.observe_watched(watch, &desired).await else { continue };
                     instances = answering(watch, &desired, &observed);
                     if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
                         return bad;
@@ -174,12 +171,29 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
-    /// The run in progress, unless it is the one that brought the release.
-    fn busy_with(&self, watch: &Watch) -> Option<RunId> {
-        match self.situation.borrow().doing {
-            Doing::Turn { run: Some(run), .. } if run != watch.run => Some(run),
-            _ => None,
+    /// What runs, without what other runs are at: what one starts has a gate to pass yet, what it stops has not
+    /// crashed, and what an earlier agent left of it is about to be undone. None of it tells of the watched release.
+    async fn observe_watched(&self, watch: &Watch, desired: &Desired) -> Result<Observed, Trouble> {
+        // Asked before and after the look: a run may begin or end meanwhile.
+        let mut others = self.record.unended().await?;
+        let mut observed = self.engine.observe(&desired.stack).await?;
+        others.extend(self.record.unended().await?);
+        if others.iter().any(|run| run.id != watch.run) {
+            observed.instances.retain(Instance::running);
         }
+        self.without_others(watch, observed).await
+    }
+
+    /// Without what later runs brought that did not succeed.
+    async fn without_others(&self, watch: &Watch, mut observed: Observed) -> Result<Observed, Trouble> {
+        let later: BTreeSet<RunId> =
+            observed.instances.iter().map(|instance| instance.run).filter(|run| *run > watch.run).collect();
+        for run in later {
+            if self.record.run(run).await?.outcome != Some(Outcome::Succeeded) {
+                observed.instances.retain(|instance| instance.run != run);
+            }
+        }
+        Ok(observed)
     }
 
     async fn look_after(
@@ -214,6 +228,7 @@ impl<E: Engine> Reconciler<E> {
         let Some(watch) = self.record.watch().await?.filter(|watch| watch.until > now()) else {
             return Ok(false);
         };
+        let observed = &self.without_others(&watch, observed.clone()).await?;
         let crash = watched(&watch, desired, observed)
             .find_map(|(service, instance)| Some((&instance.service, crashed(service, instance)?)));
         let Some((service, what)) = crash else { return Ok(false) };
@@ -226,16 +241,6 @@ impl<E: Engine> Reconciler<E> {
 async fn changed(situation: &mut watch::Receiver<Situation>, from: Option<&Watch>) -> Option<Watch> {
     let changed = situation.wait_for(|situation| situation.watching.as_ref() != from).await;
     changed.ok()?.watching.clone()
-}
-
-/// What a run in progress starts has a gate to pass yet, and what it stops has not crashed: neither says anything of
-/// the release that is watched.
-fn without_others(mut observed: Observed, busy: &[Option<RunId>]) -> Observed {
-    let others: Vec<RunId> = busy.iter().copied().flatten().collect();
-    if !others.is_empty() {
-        observed.instances.retain(|instance| instance.running() && !others.contains(&instance.run));
-    }
-    observed
 }
 
 /// The instances that the watched release brought, and those that have replaced them since.
