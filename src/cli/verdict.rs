@@ -43,7 +43,12 @@ pub(super) struct Known {
 pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
     let code = rest.wrong.as_ref().map_or(Code::Failed, |wrong| wrong.class.into());
     let outcome = rest.run.as_ref().and_then(|run| run.outcome.clone());
+    let healed = rest.run.as_ref().is_some_and(|run| run.kind == Kind::Heal);
     let (result, said, failure) = match (outcome, rest.wrong) {
+        // What was mended is what ran before: it says nothing for the revision that was asked for.
+        (Some(Outcome::Succeeded), Some(wrong)) if healed => {
+            (End::Failed, brief(&wrong.failure), Some(wrong.failure))
+        }
         (Some(Outcome::Succeeded), wrong) => {
             (End::Live, live(rest.run.as_ref(), rest.switched_at, &known), wrong.map(|w| w.failure))
         }
@@ -201,6 +206,14 @@ mod tests {
         assert_eq!(told(rest(failed(), wrong(Class::Waiting)), branch()).1, Code::Unreachable);
         assert_eq!(told(rest(None, wrong(Class::Waiting)), branch()).1, Code::Unreachable);
         assert_eq!(told(rest(Some(Outcome::Interrupted), None), branch()).1, Code::Failed);
+    }
+
+    #[test]
+    fn mending_what_ran_before_makes_no_failed_push_good() {
+        let mut healed = rest(Some(Outcome::Succeeded), wrong(Class::Stalled));
+        healed.run.as_mut().unwrap().kind = Kind::Heal;
+        let told = told(healed, known(Target::Branch, None));
+        assert_eq!(told, (End::Failed, Code::Failed, "web: it broke".into()));
     }
 
     #[test]
