@@ -72,7 +72,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     }
     let wing = opened.stripe.clone();
     if let Some(wing) = &wing {
-        wing.begin()?;
+        wing.complain();
         tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
     }
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };

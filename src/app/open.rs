@@ -16,7 +16,7 @@ use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
-use crate::inbox::{self, SecretsError};
+use crate::inbox;
 use crate::model::forge::Forge;
 use crate::outbox;
 use crate::plan::fingerprint::Key;
@@ -70,8 +70,6 @@ pub enum HookError {
     Empty(#[from] EmptySecret),
     #[error(transparent)]
     Hook(#[from] PushHookError),
-    #[error("a service's secret cannot be had")]
-    Service(#[from] SecretsError),
 }
 
 /// All tables, in the order in which they came to be. Append only.

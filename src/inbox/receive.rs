@@ -1,7 +1,8 @@
 //! Stripe's webhook over HTTP: verify, keep, answer. Nothing is delivered here, except where the configuration asks
 //! to pass it through while Stripe waits.
 //!
-//! Whoever is refused hears in one line why; nothing is ever answered 5xx but what could not be kept.
+//! Whoever is refused hears in one line why; nothing is ever answered 5xx but what could not be kept or, without a
+//! secret to be had, not judged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub(super) enum Answer {
     Away(String),
     #[error("there is no such endpoint here")]
     NoEndpoint,
+    #[error("no secret of this endpoint can be read now, so nothing can be believed")]
+    NoSecret,
     #[error(transparent)]
     Distrust(#[from] Distrust),
     #[error(transparent)]
@@ -115,7 +118,7 @@ impl Answer {
         match self {
             Self::Kept | Self::Repeated => StatusCode::OK,
             Self::App(status) => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
-            Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Away(_) | Self::NoSecret => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoEndpoint => StatusCode::NOT_FOUND,
             Self::Distrust(_) => StatusCode::UNAUTHORIZED,
             Self::NotAnEvent(_) | Self::WrongMode(_) => StatusCode::BAD_REQUEST,
@@ -130,6 +133,7 @@ impl Answer {
             Self::Kept | Self::App(_) | Self::Away(_) => "kept",
             Self::Repeated => "repeated",
             Self::NoEndpoint => "no_endpoint",
+            Self::NoSecret => "no_secret",
             Self::Distrust(distrust) => distrust.word(),
             Self::NotAnEvent(_) => "no_event",
             Self::WrongMode(_) => "wrong_mode",
@@ -170,6 +174,9 @@ async fn try_take(inbox: &Inbox, name: &str, arrival: Arrival<'_>) -> Result<Ans
     let setup = inbox.setup();
     let endpoint = setup.endpoints.iter().find(|endpoint| endpoint.name == name);
     let endpoint = endpoint.ok_or(Answer::NoEndpoint)?;
+    if endpoint.secrets.is_empty() {
+        return Err(Answer::NoSecret);
+    }
     let now = inbox.now();
     let (signature, head) = verify(endpoint, &arrival, now)?;
     let incoming = Incoming {
