@@ -1,6 +1,6 @@
 //! What is to be delivered now, and when to look again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -110,11 +110,27 @@ pub(in super::super) fn parcel(sql: &Connection, number: i64) -> Result<Option<P
     Ok(statement.query_row([number], read).optional()?)
 }
 
-/// Everything pending for a destination that is back starts anew, now: what kept it from taking them is over.
-pub(in super::super) fn freshen(tx: &Connection, destination: &str, now: i64) -> Result<usize, Error> {
-    let mut statement = tx.prepare_cached(
-        "UPDATE inbox_deliveries SET cause = 'retry', step = 0, due = ?2
-         WHERE destination = ?1 AND state = 'pending' AND due > ?2",
+/// What is pending for a destination that is back is due now, but for the deliveries `spared`. Which these were.
+///
+/// It is an attempt beside the schedule, so the schedule's next gap is the one that it interrupts: a service that comes
+/// back often wears out nothing, and one that an event brings down every time still comes to the end of its three days.
+pub(in super::super) fn freshen(
+    tx: &Connection,
+    destination: &str,
+    now: i64,
+    spared: &HashMap<i64, i64>,
+) -> Result<Vec<i64>, Error> {
+    let mut waiting = tx.prepare_cached(
+        "SELECT number FROM inbox_deliveries WHERE destination = ?1 AND state = 'pending' AND due > ?2",
     )?;
-    Ok(statement.execute((destination, now))?)
+    let waiting = waiting.query_map((destination, now), |row| row.get(0))?;
+    let mut freshened: Vec<i64> = waiting.collect::<Result<_, _>>()?;
+    freshened.retain(|number| !spared.contains_key(number));
+    let mut freshen = tx.prepare_cached(
+        "UPDATE inbox_deliveries SET cause = 'retry', step = max(step - 1, 0), due = ?2 WHERE number = ?1",
+    )?;
+    for number in &freshened {
+        freshen.execute((number, now))?;
+    }
+    Ok(freshened)
 }
