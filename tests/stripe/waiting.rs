@@ -86,6 +86,18 @@ async fn an_event_that_brings_its_app_down_is_not_tried_at_every_return_and_is_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port)]).await;
+    site.pass(30 * 24 * HOUR);
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.attempts == 1).await;
+    app.behave(Manner::Status(200));
+    site.pass(-30 * 24 * HOUR);
+    site.until_delivered("evt_1", "books").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_pending_outlives_the_agent() {
     let app = App::start(Manner::Status(503)).await;
     let site = Site::open(vec![destination("books", app.port)]).await;

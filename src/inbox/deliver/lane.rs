@@ -99,7 +99,9 @@ impl Lane {
             self.freshen().await;
         }
         let room = destination.concurrency.max(1);
-        if self.waiting.is_empty() && self.attempts.len() < room && self.look <= self.inbox.now() {
+        // Nothing is put off for longer than this unless the clock was set back since.
+        let look = self.look <= self.inbox.now() || self.look > self.inbox.now() + UNRUNG;
+        if self.waiting.is_empty() && self.attempts.len() < room && look {
             self.fill(room).await;
         }
         while self.attempts.len() < room
