@@ -1,5 +1,7 @@
 //! What people tell the wing, through its own door.
 
+use std::time::Duration;
+
 use agent::inbox::{
     Again, Discarded, Filter, Rotated, Scope, Seen, Simulated, Simulation, State, Which, kinds,
 };
@@ -11,9 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
-use crate::app::{App, Manner};
+use crate::app::{App, Asked, Manner};
 use crate::library::BOTH;
-use crate::site::{APP_SECRET, Site, about, destination, event};
+use crate::site::{APP_SECRET, HOUR, Site, about, destination, event};
 
 async fn order<T: DeserializeOwned>(site: &Site, what: &str, body: &impl Serialize) -> Result<T, String> {
     let router: Router = site.inbox.orders();
@@ -150,6 +152,34 @@ async fn a_simulation_can_be_made_wrong_late_and_many() {
     let nowhere = Simulation { endpoint: "elsewhere".into(), ..simulation("invoice.paid") };
     let nowhere = simulate(&nowhere).await.unwrap_err();
     assert_eq!(nowhere, "there is no endpoint `elsewhere`; there are: default, connect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_up_under_an_id_swallows_no_real_event() {
+    let (app, failing) = (App::good().await, App::start(Manner::Status(500)).await);
+    let site = Site::open(vec![destination("books", app.port), destination("fails", failing.port)]).await;
+    let made_up = Simulation { body: Some(event("evt_1")), ..simulation("") };
+    order::<Vec<Simulated>>(&site, "simulate", &made_up).await.unwrap();
+    site.until_delivered("evt_1", "books").await;
+    site.until("evt_1", "fails", |delivery| delivery.attempts == 1).await;
+
+    let real = event("evt_1").replace("2000", "4200");
+    assert_eq!(site.post(&real).await.text, "kept\n");
+    let asked = app.until_asked(2).await.pop().unwrap();
+    assert_eq!((asked.header("x-relay-trigger"), &*asked.body), (Some("initial"), real.as_bytes()));
+    site.until_delivered("evt_1", "books").await;
+    let story = site.story("evt_1").await;
+    assert_eq!((story.event.simulated, story.event.repeats, story.body), (false, 0, real.clone()));
+    assert_eq!(site.post(&real).await.text, "kept already\n");
+
+    // Of what was made up nothing is tried any more.
+    failing.until_asked(2).await;
+    failing.behave(Manner::Status(200));
+    site.pass(HOUR);
+    site.until_delivered("evt_1", "fails").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let made_up = |asked: &&Asked| asked.header("x-relay-trigger") == Some("simulated");
+    assert_eq!(failing.asked().iter().filter(made_up).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
