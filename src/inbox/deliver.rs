@@ -6,6 +6,7 @@ mod lane;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ use lane::Lane;
 /// An event that nobody wants waits this long (milliseconds) for a destination that does: as long as one that is
 /// wanted would be tried.
 pub(super) const CLAIMABLE: i64 = 72 * 60 * 60 * 1000;
+
+/// An event that came in while destinations changed may have been kept by the older ones: it is looked for again.
+const EVERY: Duration = Duration::from_secs(60);
 
 /// Wakes the lane of a destination as soon as something for it is committed.
 #[derive(Default)]
@@ -56,6 +60,7 @@ pub(super) async fn run(inbox: Inbox, stop: CancellationToken) {
         }
         claim(&inbox).await;
         tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
             changed = setup.changed() => if changed.is_err() {
                 // Nobody configures any more; what is configured stands.
                 stop.cancelled().await;
@@ -94,4 +99,71 @@ pub(super) async fn at_once(inbox: &Inbox, number: i64, name: &str) -> Result<En
     let parcel = parcel.map_err(|error| report::line(&error))?.ok_or("it is not kept any more")?;
     let ending = attempt(&inbox.shared.client, destination, address, &parcel, &inbox.shared.clock).await;
     Ok(inbox.finish(&destination.name, ending).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::super::event::Head;
+    use super::super::rows::Incoming;
+    use super::super::{Destination, Places, Setup, Signing};
+    use super::*;
+    use crate::store::Store;
+
+    fn books() -> Destination {
+        Destination {
+            name: "books".into(),
+            service: "books".into(),
+            endpoint: None,
+            events: vec!["*".parse().unwrap()],
+            path: "/".into(),
+            port: 1,
+            secrets: Vec::new(),
+            concurrency: 1,
+            timeout: Duration::from_secs(1),
+            ordered: false,
+            signing: Signing::Stripe,
+            passthrough: false,
+        }
+    }
+
+    /// Whoever takes an event in has looked at what is configured before the event is written down.
+    #[tokio::test(start_paused = true)]
+    async fn an_event_kept_while_destinations_changed_is_claimed_within_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("agent.db"), rows::MIGRATIONS).unwrap();
+        let now = 1_700_000_000_000;
+        let setup = watch::Sender::new(Arc::new(Setup { destinations: vec![books()], ..Setup::default() }));
+        let places = watch::Sender::new(Places::default());
+        let inbox = Inbox::new(store.clone(), setup.subscribe(), places.subscribe(), Arc::new(move || now));
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(inbox.clone(), stop.clone()));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let body = br#"{"id":"evt_1","object":"event","type":"ping"}"#;
+        let incoming = Incoming {
+            endpoint: "default".into(),
+            head: Head::read(body).unwrap(),
+            received: now,
+            simulated: false,
+            client: None,
+            content_type: "application/json".into(),
+            signature: String::new(),
+            body: body.to_vec(),
+        };
+        let older = Setup::default();
+        store.write(move |tx| rows::keep(tx, &incoming, &older).map(drop)).await.unwrap();
+        tokio::time::sleep(EVERY).await;
+        let pending = async || {
+            let backlog = inbox.reader().backlog().await.unwrap();
+            backlog.first().is_some_and(|left| left.pending == 1)
+        };
+        // The store works in real time, whatever the clock says.
+        let begun = std::time::Instant::now();
+        while !pending().await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "nobody claims it");
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
 }
