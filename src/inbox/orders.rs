@@ -109,10 +109,10 @@ impl Inbox {
         let mut again = Again { events: events.len(), deliveries: 0 };
         for some in events.chunks(AT_ONCE) {
             let (some, to, setup, now) = (some.to_vec(), scope.destination.clone(), self.setup(), self.now());
-            let made = self
-                .shared
-                .store
-                .write(move |tx| rows::again(tx, &some, to.as_deref(), only_dead, cause, &setup, now));
+            let made = self.shared.store.write(move |tx| {
+                let make = if only_dead { rows::revive } else { rows::again };
+                make(tx, &some, to.as_deref(), cause, &setup, now)
+            });
             let (woken, deliveries) = made.await?;
             again.deliveries += deliveries;
             self.shared.bells.ring(&woken);

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::app::{App, Asked, Manner};
 use crate::library::BOTH;
-use crate::site::{APP_SECRET, HOUR, Site, about, destination, event};
+use crate::site::{APP_SECRET, HOUR, Site, about, destination, event, here};
 
 async fn order<T: DeserializeOwned>(site: &Site, what: &str, body: &impl Serialize) -> Result<T, String> {
     let router: Router = site.inbox.orders();
@@ -87,6 +87,21 @@ async fn one_event_a_range_or_all_that_is_dead_can_be_sent_again() {
     assert!(unknown.starts_with("there is no event `evt_none`"), "{unknown}");
     let unknown = resend(&site, Which::Dead, Some("boks")).await.unwrap_err();
     assert_eq!(unknown, "there is no destination `boks`; there are: books, other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_again_what_is_dead_brings_nothing_to_whoever_had_not_asked_then() {
+    let (app, newcomer) = (App::start(Manner::Status(410)).await, App::good().await);
+    let site = Site::open(vec![destination("books", app.port)]).await;
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Dead).await;
+    site.configure(|setup| setup.destinations.push(destination("newcomer", newcomer.port)));
+    site.place("newcomer", here());
+    app.behave(Manner::Status(200));
+    assert_eq!(resend(&site, Which::Dead, None).await, Ok(Again { events: 1, deliveries: 1 }));
+    site.until_delivered("evt_1", "books").await;
+    assert_eq!(site.story("evt_1").await.event.deliveries.len(), 1);
+    assert_eq!(newcomer.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
