@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::rows::Ending;
-use super::{Inbox, Place, rows};
-use crate::report;
+use super::{Inbox, Place, Setup, rows};
+use crate::{report, store};
 
 use attempt::attempt;
 pub(super) use attempt::{Client, client};
@@ -46,11 +46,12 @@ impl Bells {
 }
 
 /// Delivers until `stop`. A lane is never taken away: one whose destination is not configured any more keeps what is
-/// pending, and goes on when it is again.
+/// pending, and goes on when it is again within three days.
 pub(super) async fn run(inbox: Inbox, stop: CancellationToken) {
     let lanes = TaskTracker::new();
     let mut running = BTreeSet::new();
     let mut setup = inbox.shared.setup.clone();
+    let mut gone = Gone::default();
     loop {
         let current = Arc::clone(&setup.borrow_and_update());
         for destination in &current.destinations {
@@ -59,6 +60,7 @@ pub(super) async fn run(inbox: Inbox, stop: CancellationToken) {
             }
         }
         claim(&inbox).await;
+        gone.look(&inbox, &current).await;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             changed = setup.changed() => if changed.is_err() {
@@ -85,6 +87,49 @@ async fn claim(inbox: &Inbox) {
     }
 }
 
+/// Destinations that something is pending for and that are not configured any more: their services were renamed, or
+/// are gone.
+#[derive(Default)]
+struct Gone {
+    /// Since when each is seen to be gone.
+    since: BTreeMap<String, i64>,
+    /// Some destination was configured. Before that the stack is not known yet.
+    settled: bool,
+}
+
+impl Gone {
+    /// What is pending for those that have been gone for as long as anything is tried is dead.
+    async fn look(&mut self, inbox: &Inbox, setup: &Setup) {
+        self.settled |= !setup.destinations.is_empty();
+        if !self.settled {
+            return;
+        }
+        if let Err(error) = self.bury(inbox, setup).await {
+            tracing::error!("events for nobody: {}", report::line(&error));
+        }
+    }
+
+    async fn bury(&mut self, inbox: &Inbox, setup: &Setup) -> Result<(), store::Error> {
+        let now = inbox.now();
+        let mut awaited = inbox.shared.store.read(rows::awaited).await?;
+        for known in &setup.destinations {
+            awaited.remove(&known.name);
+        }
+        self.since.retain(|name, _| awaited.contains(name));
+        for name in awaited {
+            self.since.entry(name).or_insert(now);
+        }
+        let over = self.since.iter().filter(|(_, since)| **since <= now - CLAIMABLE);
+        let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
+        if !over.is_empty() {
+            let names = over.join(", ");
+            let count = inbox.shared.store.write(move |tx| rows::bury(tx, &over)).await?;
+            tracing::warn!(destinations = names, count, "gone for three days: what waited for them is dead");
+        }
+        Ok(())
+    }
+}
+
 /// The one attempt of a delivery that passes through, or why there can be none.
 pub(super) async fn at_once(inbox: &Inbox, number: i64, name: &str) -> Result<Ending, String> {
     let setup = inbox.setup();
@@ -107,7 +152,7 @@ mod tests {
 
     use super::super::event::Head;
     use super::super::rows::Incoming;
-    use super::super::{Destination, Places, Setup, Signing};
+    use super::super::{Destination, Places, Signing};
     use super::*;
     use crate::store::Store;
 

@@ -118,6 +118,29 @@ async fn what_is_dead_can_be_given_up() {
     assert!(site.reader.events(dead).await.unwrap().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_service_that_is_gone_can_be_given_up() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port), destination("other", app.port)]).await;
+    for id in ["evt_1", "evt_2"] {
+        site.keep(&event(id)).await;
+        site.until(id, "books", |delivery| delivery.attempts == 1).await;
+    }
+    site.configure(|setup| setup.destinations.retain(|known| known.name == "other"));
+    let discard = async |which, to: &str| {
+        let scope = Scope { which, destination: Some(to.to_owned()) };
+        order::<Discarded>(&site, "discard", &scope).await
+    };
+    let one = || Which::One { id: "evt_1".into() };
+    assert_eq!(discard(Which::Dead, "books").await, Ok(Discarded { deliveries: 0 }), "it may come back");
+    assert_eq!(discard(one(), "books").await, Ok(Discarded { deliveries: 1 }));
+    site.until("evt_1", "books", |delivery| delivery.state == State::Discarded).await;
+    site.until("evt_1", "other", |delivery| delivery.state == State::Pending).await;
+    site.until("evt_2", "books", |delivery| delivery.state == State::Pending).await;
+    let unknown = discard(one(), "boks").await.unwrap_err();
+    assert_eq!(unknown, "there is no destination `boks`; there are: other");
+}
+
 fn simulation(kind: &str) -> Simulation {
     Simulation { endpoint: "default".into(), kind: kind.into(), times: 1, ..Simulation::default() }
 }

@@ -98,6 +98,27 @@ async fn a_clock_that_is_set_back_puts_nothing_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_service_that_stays_away_for_good_is_dead_after_three_days() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port), destination("other", app.port)]).await;
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.attempts == 1).await;
+    let look = async || {
+        site.configure(|_| {});
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    site.configure(|setup| setup.destinations.retain(|known| known.name == "other"));
+    look().await;
+    site.pass(71 * HOUR);
+    look().await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Pending).await;
+    site.pass(2 * HOUR);
+    look().await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Dead).await;
+    site.until("evt_1", "other", |delivery| delivery.state == State::Pending).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_pending_outlives_the_agent() {
     let app = App::start(Manner::Status(503)).await;
     let site = Site::open(vec![destination("books", app.port)]).await;

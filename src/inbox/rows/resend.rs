@@ -114,19 +114,49 @@ pub(in super::super) fn revive(
     Ok((woken.into_iter().collect(), count))
 }
 
-/// Gives up what is dead of these events. How many deliveries.
+/// Gives up what is dead of these events, with `pending` also what is not done. How many deliveries.
 pub(in super::super) fn discard(
     tx: &Connection,
     events: &[i64],
     destination: Option<&str>,
+    pending: bool,
 ) -> Result<usize, Error> {
     let mut statement = tx.prepare_cached(
         "UPDATE inbox_deliveries SET state = 'discarded'
-         WHERE event = ?1 AND state = 'dead' AND (?2 IS NULL OR destination = ?2)",
+         WHERE event = ?1 AND (state = 'dead' OR ?3 AND state = 'pending')
+             AND (?2 IS NULL OR destination = ?2)",
     )?;
     let mut count = 0;
     for event in events {
-        count += statement.execute((event, destination))?;
+        count += statement.execute((event, destination, pending))?;
+    }
+    Ok(count)
+}
+
+/// Whether anything was ever for this destination.
+pub(in super::super) fn remembered(sql: &Connection, destination: &str) -> Result<bool, Error> {
+    let mut statement = sql.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM inbox_deliveries
+             WHERE destination = ?1 AND state IN ('pending', 'dead'))",
+    )?;
+    Ok(statement.query_row([destination], |row| row.get(0))?)
+}
+
+/// The destinations that something is pending for.
+pub(in super::super) fn awaited(sql: &Connection) -> Result<BTreeSet<String>, Error> {
+    let mut statement =
+        sql.prepare_cached("SELECT DISTINCT destination FROM inbox_deliveries WHERE state = 'pending'")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// What is pending for these destinations is dead: there is nobody to take it. How many deliveries.
+pub(in super::super) fn bury(tx: &Connection, destinations: &[String]) -> Result<usize, Error> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE inbox_deliveries SET state = 'dead' WHERE destination = ?1 AND state = 'pending'",
+    )?;
+    let mut count = 0;
+    for destination in destinations {
+        count += statement.execute([destination])?;
     }
     Ok(count)
 }
