@@ -56,6 +56,12 @@ pub enum OpenError {
     Source(#[from] SourceError),
     #[error("the key of the state folder, {}, is damaged: restore it from a backup, or remove it (every service then rolls once)", path.display())]
     Key { path: PathBuf },
+    #[error("the key of the state folder, {}, cannot be read", path.display())]
+    KeyUnread {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{}", .0.hint())]
     Secret(#[from] SecretError),
     #[error("others cannot be asked over HTTPS")]
@@ -114,11 +120,16 @@ impl Opened {
     }
 }
 
-/// The key under which fingerprints are made: this machine's own.
+/// The key under which fingerprints are made: this machine's own. One that is there and cannot be read is not made
+/// anew, because every service would roll under another.
 fn key(path: &Path) -> Result<Key, OpenError> {
     let failed = |source| OpenError::State { path: path.to_owned(), source };
-    if let Ok(bytes) = fs::read(path) {
-        return Key::try_from(bytes.as_slice()).map_err(|_| OpenError::Key { path: path.to_owned() });
+    match fs::read(path) {
+        Ok(bytes) => {
+            return Key::try_from(bytes.as_slice()).map_err(|_| OpenError::Key { path: path.to_owned() });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::KeyUnread { path: path.to_owned(), source }),
     }
     let mut key: Key = [0; 64];
     File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).map_err(failed)?;
@@ -127,6 +138,9 @@ fn key(path: &Path) -> Result<Key, OpenError> {
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside);
     let written = file.and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()));
     written.and_then(|()| fs::rename(&aside, path)).map_err(failed)?;
+    // Else a power cut could take the name along, and with it the key that fingerprints were made under.
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(key)
 }
 
@@ -249,5 +263,15 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "short").unwrap();
         assert!(matches!(key(&path), Err(OpenError::Key { .. })));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        // A link to itself: no user, root neither, gets through.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(matches!(key(&path), Err(OpenError::KeyUnread { .. })));
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 }
