@@ -261,3 +261,19 @@ async fn retry_mends_again_what_was_given_up() {
     world.release('b').await;
     assert_eq!(world.record.degraded().await.unwrap(), None, "a new release begins anew");
 }
+
+#[tokio::test]
+async fn nothing_is_tried_again_while_a_release_is_held_or_the_stack_is_down() {
+    let world = World::new().await;
+    world.release('a').await;
+    world.release('c').await;
+    world.obey(BACK).await.unwrap();
+    let refused = world.obey(Order::Retry).await.unwrap_err().to_string();
+    assert_eq!(refused, "release 1 is held: `agent resume` first");
+    assert!(world.record.denial(&revision('c')).await.unwrap().is_some(), "it stays out");
+    world.obey(Order::Down).await.unwrap();
+    let refused = world.obey(Order::Retry).await.unwrap_err().to_string();
+    assert_eq!(refused, "the stack is down: `agent deploy` or `agent resume` brings it back");
+    world.obey(Order::Resume).await.unwrap();
+    assert_eq!(world.obey(Order::Retry).await.unwrap(), "trying cccccccccc again");
+}
