@@ -179,6 +179,25 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_trouble_is_told_although_its_beginning_is_no_news_any_more() {
+    let mut town = Town::found().await;
+    let failure = Failure { message: "github.com cannot be reached".into(), ..Failure::default() };
+    let wrong = Wrong { class: Class::Waiting, failure, since: now(), again_at: None };
+    town.ahead.store(120_000, Ordering::Relaxed);
+    town.situation.send_modify(|situation| situation.wrong = Some(wrong));
+    town.taken("/slack", 1).await;
+    town.ahead.store(30 * 3_600_000, Ordering::Relaxed);
+    town.situation.send_modify(|situation| situation.wrong = None);
+    let told = texts(&town.taken("/slack", 2).await, "text");
+    assert_eq!(told[1], "shop: over after 30 h 0 min: github.com cannot be reached");
+    town.restart().await;
+    town.ahead.store(0, Ordering::Relaxed);
+    town.run('a', "Open the shop", failed("it crashed")).await;
+    let told = texts(&town.taken("/slack", 3).await, "text");
+    assert!(told[2].contains("it crashed"), "once: {told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_marks_the_commit_that_stays_out() {
     let mut town = Town::found().await;
     town.run('a', "Open the shop", Outcome::Succeeded).await;

@@ -121,7 +121,7 @@ pub(super) fn open_trouble(tx: &Connection) -> Result<Option<News>, Error> {
     let text: Option<String> = tx
         .query_row(
             "SELECT news FROM letters WHERE key LIKE 'trouble-%'
-                AND at NOT IN (SELECT at FROM letters WHERE key LIKE 'recovered-%')
+                AND replace(key, 'trouble-', 'recovered-') NOT IN (SELECT key FROM letters)
              ORDER BY id DESC LIMIT 1",
             [],
             |row| row.get(0),

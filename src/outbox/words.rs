@@ -44,7 +44,7 @@ pub(super) fn said(news: &News) -> String {
         }
         What::Trouble { message, hint: Some(hint) } => format!("{message} (hint: {hint})"),
         What::Trouble { message, hint: None } => message.clone(),
-        What::Recovered { message, millis } => format!("over after {}: {message}", took(*millis)),
+        What::Recovered { message, millis, .. } => format!("over after {}: {message}", took(*millis)),
     }
 }
 
