@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -78,13 +79,15 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
-    if let Some(outbox) = outside::outbox(&world, store)? {
+    let dead = watch::Sender::new(None);
+    if let Some(outbox) = outside::outbox(&world, store, dead.subscribe())? {
         tasks.spawn(outbox.run(stop.clone()));
     }
     let mut orders = control::router(world.clone());
     let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
         orders = orders.merge(wing.inbox.orders());
+        tasks.spawn(wing.clone().count_dead(dead, stop.clone()));
         let keeper = world.clone();
         let keeping = stop.clone();
         tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
@@ -93,7 +96,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         orders = orders.merge(stripe::closed());
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
-    if let Some((listener, router)) = metrics::listen(&world, answers).await? {
+    if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone()).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {

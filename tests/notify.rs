@@ -198,6 +198,35 @@ async fn the_end_of_a_trouble_is_told_although_its_beginning_is_no_news_any_more
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_that_nobody_took_are_told_when_they_become_more() {
+    let mut town = Town::found().await;
+    let become_dead = async |town: &Town, count| {
+        town.dead.send_replace(Some(count));
+        town.situation.send_modify(|situation| situation.turns += 1);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    become_dead(&town, 0).await;
+    become_dead(&town, 2).await;
+    town.taken("/slack", 1).await;
+    // Within the hour, and as they become fewer, nobody is told.
+    become_dead(&town, 3).await;
+    become_dead(&town, 1).await;
+    town.ahead.store(2 * 3_600_000, Ordering::Relaxed);
+    become_dead(&town, 1).await;
+    become_dead(&town, 4).await;
+    town.taken("/slack", 2).await;
+    town.restart().await;
+    become_dead(&town, 4).await;
+    town.ahead.store(4 * 3_600_000, Ordering::Relaxed);
+    become_dead(&town, 5).await;
+    let told = texts(&town.taken("/slack", 3).await, "text");
+    let words = |count| {
+        format!("shop: {count} deliveries of Stripe events are dead: agent stripe events --state dead")
+    };
+    assert_eq!(told, [words(2), words(4), words(5)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_marks_the_commit_that_stays_out() {
     let mut town = Town::found().await;
     town.run('a', "Open the shop", Outcome::Succeeded).await;

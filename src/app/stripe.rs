@@ -29,6 +29,8 @@ use super::open::HookError;
 
 /// Files with secrets may be written, and old secrets run out, without a word.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon somebody is told of what could not be delivered for three days.
+const COUNT_AGAIN: Duration = Duration::from_secs(60);
 const DAY: u64 = 24 * 60 * 60;
 
 /// The wing, and the two channels on which it is told about the rest.
@@ -95,6 +97,22 @@ impl Wing {
                     }
                 }
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Tells how many deliveries are dead, until `stop`.
+    pub(super) async fn count_dead(self, told: watch::Sender<Option<u64>>, stop: CancellationToken) {
+        loop {
+            match self.inbox.reader().backlog().await {
+                Ok(backlog) => {
+                    told.send_replace(Some(backlog.iter().map(|left| u64::from(left.dead)).sum()));
+                }
+                Err(error) => tracing::error!("what is dead cannot be counted: {}", report::line(&error)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(COUNT_AGAIN) => {}
                 () = stop.cancelled() => return,
             }
         }

@@ -33,6 +33,8 @@ pub enum What {
     HeldBack { revision: String, subject: String, why: String },
     /// Something is wrong that no run ended with.
     Trouble { message: String, hint: Option<String> },
+    /// More deliveries of Stripe's events have run out of attempts: so many now.
+    DeadLetters { count: u64 },
     /// It is over. `since`: when it began, by which it is known.
     Recovered { message: String, since: i64, millis: i64 },
 }
@@ -60,6 +62,7 @@ impl News {
             What::Ended { run, .. } => format!("run-{}-ended", run.id),
             What::HeldBack { revision, why, .. } => format!("held-{revision}-{why}"),
             What::Trouble { .. } => format!("trouble-{}", self.at),
+            What::DeadLetters { .. } => format!("dead-{}", self.at),
             What::Recovered { since, .. } => format!("recovered-{since}"),
         }
     }
@@ -75,7 +78,7 @@ impl News {
                 }
                 _ => true,
             },
-            What::Trouble { .. } | What::Recovered { .. } => true,
+            What::Trouble { .. } | What::DeadLetters { .. } | What::Recovered { .. } => true,
         }
     }
 }
@@ -117,6 +120,10 @@ pub(super) fn trouble(stack: &str, wrong: &Wrong) -> News {
     };
     let what = What::Trouble { message, hint: wrong.failure.hint.clone() };
     News { stack: stack.to_owned(), at: wrong.since, what }
+}
+
+pub(super) fn dead_letters(stack: &str, count: u64, at: i64) -> News {
+    News { stack: stack.to_owned(), at, what: What::DeadLetters { count } }
 }
 
 /// What follows a trouble that was told, once it is over.
