@@ -14,6 +14,8 @@ use super::git_server::SshServer;
 fn init(config: &Path, arguments: &[&str]) -> Answer {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
     command.arg("init").arg("--config").arg(config).args(arguments);
+    // What everybody may write in is not written in.
+    command.env("TMPDIR", "/nowhere");
     Answer::from(command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap())
 }
 
