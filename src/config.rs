@@ -30,8 +30,8 @@ pub use problem::{ConfigError, Problem};
 pub use remote::{Transport, transport};
 pub use secret::{SecretError, SecretFile};
 pub use sections::{
-    Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Nginx, Policy, Poll,
-    Prune, Roll, Source, Stack, Webhook,
+    Build, Dashboard, Drift, Engine, EngineKind, History, Log, LogFormat, LogLevel, Mode, Nginx, Policy,
+    Poll, Prune, Roll, Source, Stack, Webhook,
 };
 pub use stripe::{Stripe, StripeEndpoint, StripeMode};
 pub use text::{Size, parse_duration};

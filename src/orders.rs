@@ -32,7 +32,7 @@ pub enum Order {
 }
 
 /// Milliseconds: enough for a push that is on its way to arrive, not for the next one to slip through.
-const THROUGH_FREEZE: i64 = 10 * 60 * 1000;
+const A_WORD_COUNTS: i64 = 10 * 60 * 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
@@ -73,10 +73,10 @@ pub async fn obey(
         }
         Order::Deploy { allow_prune, despite_freeze } => {
             if *despite_freeze {
-                record.allow_through_freeze(now + THROUGH_FREEZE).await?;
+                record.allow_through_freeze(now + A_WORD_COUNTS).await?;
             }
             if *allow_prune {
-                record.allow_prune_once().await?;
+                record.allow_prune_once(now + A_WORD_COUNTS).await?;
                 if let Some(tip) = &tip {
                     record.allow(tip).await?;
                 }
@@ -127,8 +127,20 @@ async fn roll_back(
 }
 
 async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
-    let older = record.releases().await?.into_iter().find(|release| release.id < current.id);
-    older.ok_or(OrderError::NoneBefore(current.id))
+    // What was rolled back, and came again by a person's word, has two releases: the earlier is no way back from it.
+    let prints = |release: &Release| -> Vec<String> {
+        release.desired.services.values().map(|service| service.fingerprint.clone()).collect()
+    };
+    let same = |release: &Release| {
+        release.revision == current.revision
+            && release.desired.routes == current.desired.routes
+            && prints(release) == prints(current)
+    };
+    let older = record.releases().await?.into_iter();
+    older
+        .filter(|release| release.id < current.id)
+        .find(|release| !same(release))
+        .ok_or(OrderError::NoneBefore(current.id))
 }
 
 /// Of a release that is held what was given up can be mended, and nothing else tried.

@@ -14,6 +14,7 @@ pub mod nginx;
 pub mod order;
 pub mod policy;
 pub mod standing;
+pub mod steps;
 pub mod stripe;
 pub mod upstreams;
 pub mod verdict;

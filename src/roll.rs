@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Desired;
+use crate::model::instance::Instance;
 use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 
@@ -49,6 +50,8 @@ pub struct Pace {
     pub probe_timeout: Duration,
     /// How long requests in flight may take before an old instance is stopped all the same.
     pub drain: Duration,
+    /// What a release no longer has is stopped and kept, to be there as long as the release may be taken back.
+    pub keep_removed: bool,
 }
 
 /// One plan being carried out.
@@ -92,6 +95,11 @@ pub enum RollError {
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     fn failed(service: &str) -> impl Fn(EngineError) -> RollError + use<'_, E, J> {
         move |source| RollError::Engine { service: service.to_owned(), source }
+    }
+
+    /// The instance is of this plan's making. What another step of the same run brought is not.
+    fn brought(&self, instance: &Instance) -> bool {
+        instance.run == self.run && self.plan.rolls.iter().any(|roll| roll.service == instance.service)
     }
 
     async fn note(&self, text: String) -> Result<(), JournalError> {

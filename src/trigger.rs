@@ -50,12 +50,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Of several wakes before one turn the weightiest counts: a turn for it does what any other would.
+    /// Of several wakes before one turn the weightiest counts: a turn for it does what any other would, only sooner
+    /// when something waits for its next try.
     fn weight(&self) -> u8 {
         match self {
             Self::Poll => 0,
-            Self::Webhook { .. } | Self::Drift | Self::Retry | Self::Watch => 1,
-            Self::Boot | Self::Cli | Self::PauseOver => 2,
+            Self::Drift | Self::Retry => 1,
+            Self::Webhook { .. } | Self::Watch => 2,
+            Self::Boot | Self::Cli | Self::PauseOver => 3,
         }
     }
 }

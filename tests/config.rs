@@ -166,6 +166,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("roll.settle", "\"2m\""),
     ("roll.drain", "\"1d\""),
     ("roll.watch", "\"2d\""),
+    ("roll.mode", "\"canary\""),
     ("drift.self_heal", "\"always\""),
     ("nginx.folder", "{ path = \"nginx\" }"),
     ("nginx.template", "5"),

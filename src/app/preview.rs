@@ -1,10 +1,13 @@
 //! What a deploy would do, without doing it: `agent plan` and `agent config`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::config::Mode;
 use crate::engine::Engine;
 use crate::model::Revision;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Order};
 use crate::plan::compose::to_json;
 use crate::plan::diff::{Plan, Purpose};
 use crate::reconcile::{Reconciler, Trouble};
@@ -16,6 +19,10 @@ pub struct Preview {
     pub plan: Plan,
     pub subject: String,
     pub warnings: Vec<String>,
+    /// How long each service that stops first was gone when it was last replaced, in milliseconds.
+    pub gaps: BTreeMap<String, u64>,
+    /// One service after another.
+    pub rolling: bool,
 }
 
 impl<E: Engine> Reconciler<E> {
@@ -30,7 +37,14 @@ impl<E: Engine> Reconciler<E> {
             self.plan(&rendered.desired, before, &observed, Purpose::Release, &rendered.missing).await?;
         let mut warnings = rendered.warnings;
         warnings.extend(self.held_back(&revision).await?);
-        Ok(Preview { plan, subject, warnings })
+        let mut gaps = BTreeMap::new();
+        for roll in plan.rolls.iter().filter(|roll| roll.order == Order::StopFirst) {
+            if let Some(millis) = self.record.last_gap(&roll.service).await? {
+                gaps.insert(roll.service.clone(), millis);
+            }
+        }
+        let rolling = self.config.roll.mode == Mode::Rolling;
+        Ok(Preview { plan, subject, warnings, gaps, rolling })
     }
 
     /// Why the revision does not go live by itself, if so.

@@ -31,11 +31,21 @@ pub(super) async fn config(config: Config, out: &Out) -> Result<Code, CliError> 
 }
 
 pub(super) fn text(preview: &Preview) -> String {
-    let Preview { plan, subject, warnings } = preview;
+    let Preview { plan, subject, warnings, gaps, rolling } = preview;
     let mut lines = vec![format!("{} {subject:?}", plan.revision.short().bold())];
     lines.extend(warnings.iter().map(|warning| format!("{} {warning}", "!".yellow().bold())));
     lines.push(String::new());
     lines.extend(steps(plan));
+    for (service, millis) in gaps {
+        let seconds = *millis as f64 / 1000.0;
+        lines.push(format!(
+            "  {}     {service} will not answer for a moment: {seconds:.1} s the last time",
+            "gap".yellow()
+        ));
+    }
+    if *rolling && plan.rolls.len() > 1 {
+        lines.push(format!("  {}   one service after another", "order".dimmed()));
+    }
     lines.push(String::new());
     lines.push(summary(plan));
     lines.join("\n")

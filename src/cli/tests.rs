@@ -184,8 +184,13 @@ fn a_plan_says_what_and_why() {
         plan: story::plan('d'),
         subject: "Sell \"more\"".into(),
         warnings: vec!["stack/compose.yaml:3:5: `version` is obsolete".into()],
+        gaps: [("worker".to_owned(), 1240)].into(),
+        rolling: false,
     };
     insta::assert_snapshot!(plain(&plan::text(&preview)));
+    let mut rolling = Preview { rolling: true, ..preview.clone() };
+    rolling.plan.rolls.extend(preview.plan.rolls.clone());
+    assert!(plain(&plan::text(&rolling)).contains("order   one service after another"));
     let mut nothing = preview;
     nothing.plan.rolls.clear();
     nothing.plan.removals.clear();

@@ -186,6 +186,7 @@ pub struct Roll {
     /// Zero: nothing is watched.
     #[serde(with = "duration")]
     pub watch: Duration,
+    pub mode: Mode,
 }
 
 impl Default for Roll {
@@ -197,8 +198,19 @@ impl Default for Roll {
             settle: Duration::from_secs(3),
             drain: Duration::from_secs(10),
             watch: Duration::from_secs(60),
+            mode: Mode::Transaction,
         }
     }
+}
+
+/// How the services of a release change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// All together: the old and the new of each run side by side, and requests move once.
+    Transaction,
+    /// One after another, each to its end: only one service runs twice at a time.
+    Rolling,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -219,6 +219,11 @@ impl Instance {
         self.endpoints.values().any(|endpoint| endpoint.address.is_some()) && !self.admitted()
     }
 
+    /// It does not run, and will not by itself.
+    pub fn ended(&self) -> bool {
+        matches!(self.condition.phase, Phase::Created | Phase::Exited(_) | Phase::Dead)
+    }
+
     pub fn running(&self) -> bool {
         matches!(self.condition.phase, Phase::Running)
     }

@@ -67,6 +67,12 @@ pub enum Entry {
         tag: String,
         millis: u64,
     },
+    /// A plan that is carried out one service after another: its next part begins.
+    Step {
+        number: usize,
+        of: usize,
+        services: Vec<String>,
+    },
     /// From here on containers are touched.
     BringingUp {
         service: String,
@@ -78,6 +84,11 @@ pub enum Entry {
         name: String,
         millis: u64,
         warning: Option<String>,
+    },
+    /// A service that stops first: for so long none of its instances answered.
+    Gap {
+        service: String,
+        millis: u64,
     },
     /// Requests are about to go to the new instances.
     Switching,
@@ -206,8 +217,9 @@ impl Status {
             (_, Entry::Ended { .. }) => Ok(Ended),
             (Started, Entry::Planned { .. }) => Ok(Planned),
             (Planned | Building, Entry::Building { .. } | Entry::Built { .. }) => Ok(Building),
+            (Planned | Building | Live, Entry::Step { .. }) => Ok(BringingUp),
             (Planned | Building | BringingUp, Entry::BringingUp { .. }) => Ok(BringingUp),
-            (BringingUp | Switching, Entry::Passed { .. }) => Ok(self),
+            (BringingUp | Switching, Entry::Passed { .. } | Entry::Gap { .. }) => Ok(self),
             // nginx itself comes up as the last act of the switch.
             (Switching, Entry::BringingUp { .. } | Entry::Refreshing { .. }) => Ok(Switching),
             (Planned | Building | BringingUp, Entry::Switching) => Ok(Switching),
@@ -260,6 +272,23 @@ mod tests {
         ];
         assert_eq!(Status::of(&log), Ok(Status::Ended));
         assert_eq!(Status::of(&log[..9]), Ok(Status::Live));
+    }
+
+    #[test]
+    fn the_next_step_may_fail_although_the_one_before_is_live() {
+        let step = |number| Entry::Step { number, of: 2, services: vec!["web".into()] };
+        let reverting = Entry::Reverting { reason: "it never answered".into() };
+        let log = [
+            Entry::Planned { summary: "2 to build".into() },
+            step(1),
+            up("web"),
+            Entry::Switching,
+            Entry::Switched,
+            step(2),
+            reverting,
+        ];
+        assert_eq!(Status::of(&log[..5]), Ok(Status::Live));
+        assert_eq!(Status::of(&log), Ok(Status::Reverting));
     }
 
     #[test]

@@ -127,7 +127,7 @@ async fn what_is_mended_stays_the_release_it_was() {
     let asks_nothing = world.record.begin(Kind::Deploy, &revision('b'), "", "", 3).await.unwrap();
     world.record.unchanged(asks_nothing, &revision('b'), 4).await.unwrap();
     let run = world.record.begin(Kind::Heal, &revision('a'), "", "", 5).await.unwrap();
-    world.goes_live(run, Live::Mended, 6).await;
+    world.goes_live(run, Live::Unreleased, 6).await;
     assert_eq!(world.record.current().await.unwrap().unwrap().id, first);
     assert_eq!(world.record.applied().await.unwrap(), Some(revision('b')));
 }
@@ -173,8 +173,8 @@ async fn down_stays_down_until_a_deploy_is_ordered() {
     assert_eq!(world.record.target().await.unwrap(), Target::Down);
     world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
-    assert!(world.record.take_prune_allowance().await.unwrap());
-    assert!(!world.record.take_prune_allowance().await.unwrap(), "the word counts once");
+    assert!(world.record.take_prune_allowance(0).await.unwrap());
+    assert!(!world.record.take_prune_allowance(0).await.unwrap(), "the word counts once");
 }
 
 #[tokio::test]
@@ -276,4 +276,24 @@ async fn retry_mends_again_what_was_given_up() {
     world.record.degrade(&degraded).await.unwrap();
     world.release('b').await;
     assert_eq!(world.record.degraded().await.unwrap(), None, "a new release begins anew");
+}
+
+#[tokio::test]
+async fn what_came_again_after_a_rollback_is_no_way_back_from_itself() {
+    let world = World::new().await;
+    let (_, first) = world.release('a').await;
+    world.release('b').await;
+    // Rolled back, resumed, and live once more.
+    world.release('b').await;
+    world.obey(Order::Rollback { release: None, hold: false }).await.unwrap();
+    let Target::Pinned(hold) = world.record.target().await.unwrap() else { panic!("no pin") };
+    assert_eq!((hold.release, hold.denied), (first, Some(revision('b'))));
+}
+
+#[tokio::test]
+async fn the_word_that_allows_to_prune_is_forgotten_in_time() {
+    let world = World::new().await;
+    world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
+    assert!(!world.record.take_prune_allowance(3 + A_WORD_COUNTS).await.unwrap());
+    assert!(world.record.take_prune_allowance(2 + A_WORD_COUNTS).await.unwrap());
 }

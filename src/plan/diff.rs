@@ -131,26 +131,27 @@ pub fn plan(given: &Given<'_>) -> Plan {
     };
     for (name, service) in &given.desired.services {
         let seen: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == *name).collect();
-        match compare(name, service, &seen, given) {
+        // What a person stopped is not mended; its fellows are.
+        let by_hand = |i: &&Instance| given.purpose == Purpose::Heal && stopped_by_hand(service, i);
+        let (stopped, seen): (Vec<&Instance>, Vec<&Instance>) = seen.into_iter().partition(by_hand);
+        plan.drift.extend(stopped.iter().map(|instance| format!("{} was stopped by hand", instance.name)));
+        match compare(name, service, &seen, stopped.len(), given) {
             Compared::Unchanged => plan.unchanged.push(name.clone()),
-            Compared::Drift(what) => {
-                plan.unchanged.push(name.clone());
-                plan.drift.push(what);
-            }
             Compared::Roll { reason, add, old } => {
-                let number = seen.iter().map(|instance| instance.number).max().unwrap_or(0);
-                let runs = seen.iter().any(|i| i.running() && old.iter().any(|old| old.id == i.id));
+                let number = seen.iter().chain(&stopped).map(|instance| instance.number).max().unwrap_or(0);
+                // One that has ended still has its name, and may come back to its port and its volume.
+                let gives_way = add > 0 && !old.is_empty();
                 let new = (1..=add)
                     .map(|n| NewInstance { number: number + n, addresses: addresses.give(service) })
                     .collect();
                 plan.rolls.push(Roll {
                     service: name.clone(),
                     reason,
-                    order: if runs { service.order } else { Order::StartFirst },
-                    order_reason: if runs {
-                        service.order_reason.clone()
-                    } else {
-                        "nothing of it runs yet".into()
+                    order: if gives_way { service.order } else { Order::StartFirst },
+                    order_reason: match gives_way {
+                        true => service.order_reason.clone(),
+                        false if add == 0 => "nothing new is started".into(),
+                        false => "nothing of it gives way".into(),
                     },
                     wave: 0,
                     new,
@@ -168,23 +169,18 @@ pub fn plan(given: &Given<'_>) -> Plan {
 
 enum Compared {
     Unchanged,
-    Drift(String),
     Roll { reason: String, add: u32, old: Vec<OldInstance> },
 }
 
-fn compare(name: &str, service: &Service, seen: &[&Instance], given: &Given<'_>) -> Compared {
+/// `spared`: how many of its instances are left as they are, whatever they are.
+fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, given: &Given<'_>) -> Compared {
     let (good, other): (Vec<&Instance>, Vec<&Instance>) = seen.iter().partition(|i| good(service, i));
     let wanted = if service.one_shot { 1 } else { service.replicas as usize };
-    if given.purpose == Purpose::Heal
-        && let Some(stopped) = other.iter().find(|i| stopped_by_hand(service, i))
-    {
-        return Compared::Drift(format!("{} was stopped by hand", stopped.name));
-    }
     let surplus = good.len().saturating_sub(wanted);
-    if good.len() >= wanted && surplus == 0 && other.is_empty() {
+    let add = wanted.saturating_sub(good.len() + spared) as u32;
+    if add == 0 && surplus == 0 && other.is_empty() {
         return Compared::Unchanged;
     }
-    let add = wanted.saturating_sub(good.len()) as u32;
     let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i)).collect();
     old.extend(good.iter().take(surplus).map(|i| retiring(i)));
     let reason = if add == 0 {
@@ -234,7 +230,9 @@ fn builds(given: &Given<'_>) -> Vec<Build> {
 
 fn removals(given: &Given<'_>) -> Vec<Removal> {
     let mut gone: BTreeMap<&str, Vec<OldInstance>> = BTreeMap::new();
-    for instance in &given.observed.instances {
+    // What no longer runs is no business of a plan: it is cleaned up once nobody may want it back.
+    let there = given.observed.instances.iter().filter(|instance| !instance.ended());
+    for instance in there {
         if !given.desired.services.contains_key(&instance.service) {
             gone.entry(&instance.service).or_default().push(retiring(instance));
         }
@@ -312,12 +310,13 @@ fn set_waves(rolls: &mut [Roll], desired: &Desired) {
 }
 
 /// Why a plan must not be carried out without a person's word, if so.
-pub fn prune_guard(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Option<String> {
+pub fn prune_guard(desired: &Desired, before: Option<&Desired>) -> Option<String> {
     let had = before.map_or(0, |before| before.services.len());
     if desired.services.is_empty() {
         return Some("the stack has no services any more".into());
     }
-    let lost = plan.removals.len();
+    let kept = |name: &&String| desired.services.contains_key(*name);
+    let lost = before.map_or(0, |before| before.services.keys().filter(|name| !kept(name)).count());
     (had > 0 && lost * 2 > had).then(|| format!("the stack lost {lost} of its {had} services"))
 }
 

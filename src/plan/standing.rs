@@ -22,14 +22,16 @@ pub struct Rolling {
     stopped: BTreeSet<String>,
     /// New instances, by `STACK-SERVICE-NUMBER`.
     passed: BTreeSet<String>,
+    /// Services that an earlier step of the run has brought to their end.
+    settled: BTreeSet<String>,
     switched: bool,
     reverting: bool,
 }
 
 impl Rolling {
     pub fn new(run: RunId) -> Self {
-        let (rolled, stopped, passed) = Default::default();
-        Self { run, rolled, stopped, passed, switched: false, reverting: false }
+        let (rolled, stopped, passed, settled) = Default::default();
+        Self { run, rolled, stopped, passed, settled, switched: false, reverting: false }
     }
 
     pub fn run(&self) -> RunId {
@@ -39,6 +41,12 @@ impl Rolling {
     /// Takes the next entry of the log; says whether it changes who may be asked.
     pub fn note(&mut self, entry: &Entry) -> bool {
         match entry {
+            Entry::Step { .. } => {
+                self.settled.append(&mut self.rolled);
+                self.stopped.clear();
+                self.switched = false;
+                false
+            }
             Entry::BringingUp { service, order, .. } => {
                 self.rolled.insert(service.clone());
                 *order == Order::StopFirst.to_string() && self.stopped.insert(service.clone())
@@ -68,9 +76,8 @@ impl Rolling {
         let service = instance.service.as_str();
         if instance.run == self.run {
             let name = format!("{stack}-{service}-{}", instance.number);
-            return self.passed.contains(&name)
-                && !self.reverting
-                && (self.switched || self.stopped.contains(service));
+            let chosen = !self.reverting && (self.switched || self.stopped.contains(service));
+            return self.passed.contains(&name) && (chosen || self.settled.contains(service));
         }
         let gives_way = self.switched && self.rolled.contains(service) || self.between(service);
         !gives_way && instance.admitted()

@@ -58,7 +58,9 @@ pub fn crashed(service: &Service, instance: &Instance) -> Option<String> {
 pub fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
     let restarted = matches!(service.template.restart.policy.as_str(), "always" | "unless-stopped");
     let ended = matches!(instance.condition.phase, Phase::Exited(_) | Phase::Paused);
-    restarted && ended && !service.one_shot && instance.fingerprint == service.fingerprint
+    // What the engine itself could not start, after a reboot for example, it does not try again.
+    let refused = !instance.condition.error.is_empty();
+    restarted && ended && !refused && !service.one_shot && instance.fingerprint == service.fingerprint
 }
 
 #[cfg(test)]

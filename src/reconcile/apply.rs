@@ -36,11 +36,7 @@ pub(super) struct Act<'a, E> {
 impl<E: Engine> Act<'_, E> {
     /// Makes the plan so (`Ok(Ok)`), or puts everything back (`Ok(Err)`, with why). The outer error: it is
     /// somewhere between, and the run is to be recovered.
-    pub(super) async fn carry_out(
-        &self,
-        observed: &Observed,
-        live: Live<'_>,
-    ) -> Result<Result<(), Trouble>, Trouble> {
+    async fn carry_out(&self, observed: &Observed, live: Live<'_>) -> Result<Result<(), Trouble>, Trouble> {
         let before = self.world.live_nginx();
         let Err(mut trouble) = self.switch_over(observed, live).await else { return Ok(Ok(())) };
         let (reason, failed) = match &trouble {
@@ -61,8 +57,20 @@ impl<E: Engine> Act<'_, E> {
         Ok(Err(trouble))
     }
 
+    /// The same, if nginx accepts what it would be given.
+    pub(super) async fn check_and_carry_out(
+        &self,
+        observed: &Observed,
+        live: Live<'_>,
+    ) -> Result<Result<(), Trouble>, Trouble> {
+        match self.check(observed).await {
+            Ok(()) => self.carry_out(observed, live).await,
+            Err(trouble) => Ok(Err(trouble)),
+        }
+    }
+
     /// nginx reads the configuration that would go live, before any container is touched.
-    pub(super) async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
+    async fn check(&self, observed: &Observed) -> Result<(), Trouble> {
         if self.desired.proxy().is_none() {
             return Ok(());
         }
@@ -103,6 +111,7 @@ impl<E: Engine> Act<'_, E> {
         let observed = self.world.engine.observe(&self.desired.stack).await?;
         if let (Some(text), Some(before)) = (nginx_before, self.before)
             && before.proxy().is_some()
+            && self.began_to_switch().await?
         {
             let running = self.world.proxy_instance(before, &observed, |run| run == self.run);
             let nginx = self.world.nginx(before, running);
@@ -113,6 +122,13 @@ impl<E: Engine> Act<'_, E> {
         let kept = roll::revert(&self.rolling(), keep).await?;
         content?;
         Ok(kept)
+    }
+
+    /// Until then nginx was not touched, and one that does not answer must not keep the old ones from coming back.
+    async fn began_to_switch(&self) -> Result<bool, Trouble> {
+        let log = self.world.record.log(self.run, 0).await?;
+        let this_step = log.iter().rev().take_while(|logged| !matches!(logged.entry, Entry::Step { .. }));
+        Ok(this_step.into_iter().any(|logged| matches!(logged.entry, Entry::Switching)))
     }
 
     async fn route(&self, rolling: &Rolling<'_, E, RunJournal>, observed: &Observed) -> Result<(), Trouble> {
@@ -204,6 +220,7 @@ impl<E: Engine> Act<'_, E> {
                 probe_interval: roll.probe_interval,
                 probe_timeout: roll.probe_timeout,
                 drain: roll.drain,
+                keep_removed: !roll.watch.is_zero(),
             },
             newer: self.newer,
         }

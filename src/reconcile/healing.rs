@@ -41,6 +41,7 @@ impl<E: Engine> Reconciler<E> {
         if self.crashed_under_watch(desired, &observed).await? {
             return Ok(());
         }
+        self.remove_gone(&observed).await?;
         let asked = matches!(reason, Reason::Boot | Reason::Cli);
         if plan.is_empty() && !(asked && self.nginx_is_behind(desired, &observed)?) {
             return Ok(());
@@ -64,7 +65,9 @@ impl<E: Engine> Reconciler<E> {
             return Ok(Some(degraded));
         }
         let recent = self.record.runs(MOST).await?;
-        let recent = recent.iter().filter(|run| run.kind == Kind::Heal && now() - run.started_at < WITHIN);
+        let recent = recent
+            .iter()
+            .filter(|run| run.kind == Kind::Heal && (0..WITHIN).contains(&(now() - run.started_at)));
         if recent.count() < MOST {
             return Ok(None);
         }

@@ -47,11 +47,13 @@ pub fn said(entry: &Entry) -> String {
         Entry::Planned { summary } => format!("plan: {summary}"),
         Entry::Building { tag } => format!("building {tag}"),
         Entry::Built { tag, millis } => format!("built {tag} in {:.1} s", seconds(millis)),
+        Entry::Step { number, of, services } => format!("step {number} of {of}: {}", services.join(", ")),
         Entry::BringingUp { name, order, .. } => format!("bringing up {name} ({order})"),
         Entry::Passed { name, millis, warning, .. } => {
             let warning = warning.as_ref().map(|text| format!(" – {text}")).unwrap_or_default();
             format!("{name} passed its gate after {:.2} s{warning}", seconds(millis))
         }
+        Entry::Gap { service, millis } => format!("{service} did not answer for {:.1} s", seconds(millis)),
         Entry::Switching => "switching requests to the new instances".into(),
         Entry::Refreshing { service, target } => format!("{service} sees new content in {target}"),
         Entry::Switched => "live".into(),

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::engine::Engine;
-use crate::model::instance::MountSpec;
+use crate::model::instance::{MountSpec, Observed};
 use crate::model::run::{Kind, ReleaseId, RunId};
 use crate::record::{Hold, Release, Target};
 use crate::{roll, source};
@@ -24,12 +24,14 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn try_prune(&self, kind: Kind) -> Result<(), Trouble> {
+        let observed = self.engine.observe(&self.config.stack.name).await?;
         // Mending what runs says nothing of the revision that failed.
         if kind != Kind::Heal {
-            for failed in self.engine.observe(&self.config.stack.name).await?.failed {
+            for failed in &observed.failed {
                 self.engine.remove(&failed.id).await?;
             }
         }
+        self.remove_gone(&observed).await?;
         let spared: Option<ReleaseId> = match self.record.target().await? {
             Target::Pinned(Hold { release, .. }) | Target::Back { release } => Some(release),
             Target::Branch | Target::Down => self.record.watch().await?.map(|watch| watch.back_to),
@@ -54,6 +56,21 @@ impl<E: Engine> Reconciler<E> {
         }
         self.engine.drop_nameless(&self.config.stack.name).await?;
         self.forget_files(&releases).await
+    }
+
+    /// Instances of services that the stack no longer has: only stopped while their release may be taken back.
+    pub(super) async fn remove_gone(&self, observed: &Observed) -> Result<(), Trouble> {
+        if self.record.watch().await?.is_some() {
+            return Ok(());
+        }
+        let Some(current) = self.record.current().await? else { return Ok(()) };
+        let known = &current.desired.services;
+        let gone = observed.instances.iter().filter(|i| i.ended() && !known.contains_key(&i.service));
+        for instance in gone {
+            tracing::info!("{} is removed: the stack no longer has {}", instance.name, instance.service);
+            self.engine.remove(&instance.id).await?;
+        }
+        Ok(())
     }
 
     /// Files that neither a release that could be restored nor a container has mounted.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::run::{Entry, Outcome, Status};
 use crate::plan::diff::Plan;
+use crate::plan::steps::steps;
 use crate::plan::{nginx, upstreams};
 use crate::record::Run;
 use crate::roll::Journal;
@@ -38,12 +39,31 @@ impl<E: Engine> Reconciler<E> {
         };
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
+        let log = self.record.log(run.id, 0).await?;
+        let step = log.iter().rev().find_map(|logged| match logged.entry {
+            Entry::Step { number, of, .. } => Some((number, of)),
+            _ => None,
+        });
+        // The log and the plan give the same steps again.
+        let mut steps = step.map(|_| steps(&plan, &desired, before)).unwrap_or_default();
+        let (plan, desired, earlier) = match step {
+            Some((number, _)) if (1..=steps.len()).contains(&number) => {
+                let this = steps.swap_remove(number - 1);
+                let earlier = number.checked_sub(2).map(|done| steps.swap_remove(done).desired);
+                (this.plan, this.desired, earlier)
+            }
+            _ => (plan, desired, None),
+        };
+        let before = earlier.as_ref().or(before);
         let newer = CancellationToken::new();
         let act =
             Act { world: self, journal, desired: &desired, before, plan: &plan, run: run.id, newer: &newer };
         if run.status == Status::Live {
             act.retire().await?;
-            act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
+            // With steps left the next turn goes on from here.
+            let whole = step.is_none_or(|(number, of)| number == of);
+            let outcome = if whole { Outcome::Succeeded } else { Outcome::Interrupted };
+            act.journal.write(Entry::Ended { outcome }).await?;
             return Ok(());
         }
         let mut written = Ok(());
@@ -64,7 +84,9 @@ impl<E: Engine> Reconciler<E> {
         let Some(before) = act.before.filter(|before| before.proxy().is_some()) else { return Ok(None) };
         let before = &self.on_this_machine(before).await?;
         let observed = self.engine.observe(&before.stack).await?;
-        let ours = observed.instances.iter().filter(|instance| instance.run == act.run);
+        let rolled = |service: &str| plan.rolls.iter().any(|roll| roll.service == service);
+        let ours = observed.instances.iter();
+        let ours = ours.filter(|instance| instance.run == act.run && rolled(&instance.service));
         let olds = plan.rolls.iter().flat_map(|roll| &roll.old);
         let idle = olds.filter(|old| !old.serving).map(|old| &old.id);
         let others: BTreeSet<&str> =

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Mode;
 use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::class::Class;
@@ -13,6 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::model::run::{Entry, Kind, Outcome, RunId};
 use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
+use crate::plan::steps::{Step, moved, steps};
 use crate::record::{Denial, Live, Release, Target, Why};
 use crate::roll::{self, Journal};
 
@@ -83,22 +85,63 @@ impl<E: Engine> Reconciler<E> {
             Ok(None) => return Ok(Ok(())),
             Err(trouble) => return Ok(Err(trouble)),
         };
-        let act = Act { world: self, journal, desired: &desired, before, plan: &plan, run, newer };
-        let live = match goal {
-            Goal::Revision(_) => Live::New { desired: &desired, subject, watch: self.watched(act.touched()) },
-            Goal::Release(release, Purpose::Release) => Live::Again(release),
-            Goal::Release(_, Purpose::Heal) => Live::Mended,
-        };
-        if let Err(trouble) = act.check(&observed).await {
-            return Ok(Err(trouble));
+        let steps = self.steps(&journal, plan, desired, before).await?;
+        let (mut observed, mut touched) = (Some(observed), BTreeSet::new());
+        for (index, step) in steps.iter().enumerate() {
+            let before = index.checked_sub(1).map(|done| &steps[done].desired).or(before);
+            let act = Act {
+                world: self,
+                journal: self.journal(run),
+                desired: &step.desired,
+                before,
+                plan: &step.plan,
+                run,
+                newer,
+            };
+            touched.append(&mut act.touched());
+            let live = match goal {
+                _ if index + 1 < steps.len() => Live::Unreleased,
+                Goal::Revision(_) => {
+                    let watch = self.watched(std::mem::take(&mut touched));
+                    Live::New { desired: &step.desired, subject, watch }
+                }
+                Goal::Release(release, Purpose::Release) => Live::Again(release),
+                Goal::Release(_, Purpose::Heal) => Live::Unreleased,
+            };
+            let observed = match observed.take() {
+                Some(observed) => observed,
+                None => self.engine.observe(&step.desired.stack).await?,
+            };
+            if steps.len() > 1 {
+                let (number, of, services) = (index + 1, steps.len(), step.services.clone());
+                act.journal.write(Entry::Step { number, of, services }).await?;
+            }
+            if let Err(trouble) = act.check_and_carry_out(&observed, live).await? {
+                // What the steps before have changed is mended to the release that is still the current one.
+                return Ok(Err(trouble));
+            }
+            self.publish_watch().await?;
+            act.retire().await?;
         }
-        if let Err(trouble) = act.carry_out(&observed, live).await? {
-            return Ok(Err(trouble));
-        }
-        self.publish_watch().await?;
-        act.retire().await?;
-        act.journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
+        journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
         Ok(Ok(()))
+    }
+
+    /// How the plan is carried out: at once, or service after service where the configuration wants that.
+    async fn steps(
+        &self,
+        journal: &RunJournal,
+        plan: Plan,
+        desired: Desired,
+        before: Option<&Desired>,
+    ) -> Result<Vec<Step>, Trouble> {
+        let replaced = plan.rolls.iter().filter(|roll| !roll.old.is_empty()).count();
+        if self.config.roll.mode == Mode::Rolling && replaced > 1 {
+            let Some(route) = moved(&desired, before) else { return Ok(steps(&plan, &desired, before)) };
+            let text = format!("{} moves to {}, so all services change together", route.path, route.service);
+            journal.write(Entry::Note { text }).await?;
+        }
+        Ok(vec![Step { services: Vec::new(), plan, desired }])
     }
 
     /// Everything before the first container is touched. `None` when the revision asks for nothing new.
@@ -132,7 +175,7 @@ impl<E: Engine> Reconciler<E> {
         self.ground(&rendered.desired).await?;
         let observed = self.engine.observe(&rendered.desired.stack).await?;
         let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
-        self.guard(&plan, &rendered.desired, before).await?;
+        self.guard(&rendered.desired, before).await?;
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         self.build(journal, &plan, &rendered, newer).await?;
         roll::prepare(&rendered.desired, &plan).await?;
@@ -204,9 +247,11 @@ impl<E: Engine> Reconciler<E> {
         Ok(plan(&given))
     }
 
-    async fn guard(&self, plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Result<(), Trouble> {
-        match prune_guard(plan, desired, before) {
-            Some(why) if !self.config.prune.allow_empty && !self.record.take_prune_allowance().await? => {
+    async fn guard(&self, desired: &Desired, before: Option<&Desired>) -> Result<(), Trouble> {
+        match prune_guard(desired, before) {
+            Some(why)
+                if !self.config.prune.allow_empty && !self.record.take_prune_allowance(now()).await? =>
+            {
                 Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune"))
             }
             _ => Ok(()),
@@ -284,8 +329,11 @@ impl<E: Engine> Reconciler<E> {
 
     async fn outdated(&self, kind: Kind, revision: &Revision) -> Result<bool, Trouble> {
         match (kind, self.record.target().await?) {
-            (_, Target::Down) | (Kind::Deploy | Kind::Heal, Target::Pinned(_) | Target::Back { .. }) => {
-                Ok(true)
+            (_, Target::Down) | (Kind::Deploy, Target::Pinned(_)) => Ok(true),
+            (Kind::Deploy | Kind::Heal, Target::Back { .. }) => Ok(true),
+            // What is pinned is mended like anything else.
+            (Kind::Heal, Target::Pinned(hold)) => {
+                Ok(self.record.current().await?.is_none_or(|current| current.id != hold.release))
             }
             (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
             (Kind::Revert, Target::Back { .. }) => Ok(false),

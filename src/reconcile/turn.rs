@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::class::Class;
+use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
@@ -26,6 +27,12 @@ use super::trouble::Trouble;
 /// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
 const QUIET: Duration = Duration::from_millis(250);
 const BURST: Duration = Duration::from_secs(3);
+/// The longest that anything waits for its next try, in milliseconds.
+const PATIENCE: i64 = 300_000;
+/// An alarm that rings by so many milliseconds too early is in time.
+const EARLY: i64 = 50;
+/// How long a remote may keep what runs from being mended.
+const BEFORE_MENDING: Duration = Duration::from_secs(2);
 
 impl<E: Engine> Reconciler<E> {
     /// Turns for ever; ends when `stop` is cancelled, between two turns. A run in progress is cut off there by
@@ -43,14 +50,15 @@ impl<E: Engine> Reconciler<E> {
 
     /// One turn. Its trouble, if it met some, is in the situation afterwards.
     pub async fn turn(&self, reason: &Reason) {
-        if self.still_backing_off(reason) {
+        let resting = self.still_backing_off(reason);
+        if resting && !looks_at_containers(reason) {
             return;
         }
         let doing = Doing::Turn { why: reason.to_string(), since: now(), run: None };
         self.situation.send_modify(|situation| situation.doing = doing);
-        let result = self.reach(reason).await;
+        let result = if resting { self.only_mend(reason).await } else { self.reach(reason).await };
         let again = matches!(result, Err(Trouble::Newer));
-        self.settle(result).await;
+        self.settle(result, resting).await;
         if again {
             tracing::info!("something newer is to be reached");
             self.until_quiet().await;
@@ -75,18 +83,70 @@ impl<E: Engine> Reconciler<E> {
         if target == Target::Down {
             return self.take_down().await;
         }
-        let looked = self.look().await;
-        // A rollback and healing need no remote; what is wrong with it is told after them.
-        let (tip, unreachable) = match looked {
-            Ok(tip) => (Some(tip), None),
-            Err(trouble) => (None, Some(trouble)),
-        };
+        let reached = self.go_for(&target, reason).await;
+        if matches!(reached, Err(Trouble::Failure { .. })) {
+            // Meanwhile what runs is kept as it is. Why it could not be reached is what a person needs to know.
+            if let Err(Trouble::Failure { failure, .. }) = self.recover_and_mend(reason).await {
+                tracing::warn!("mending what runs: {}", failure.message);
+            }
+        }
+        reached
+    }
+
+    /// Between two tries to reach something: what runs is kept as it is.
+    async fn only_mend(&self, reason: &Reason) -> Result<(), Trouble> {
+        // One that could not be undone waits for its next try as well.
+        if self.record.unended().await?.is_empty() { self.mend(reason).await } else { Ok(()) }
+    }
+
+    async fn recover_and_mend(&self, reason: &Reason) -> Result<(), Trouble> {
+        self.recover().await?;
+        self.mend(reason).await
+    }
+
+    async fn mend(&self, reason: &Reason) -> Result<(), Trouble> {
+        let target = self.record.target().await?;
+        let paused = self.record.paused(now()).await?.is_some();
+        match self.record.current().await? {
+            Some(current) if !paused && !matches!(target, Target::Down | Target::Back { .. }) => {
+                self.heal(&current, reason).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn go_for(&self, target: &Target, reason: &Reason) -> Result<(), Trouble> {
         let current = self.record.current().await?;
-        let decision = self.decision(&target, tip.as_ref(), current.as_ref(), reason).await?;
-        if self.record.paused(now()).await?.is_some() && !by_a_person(&decision, &target) {
+        // Going back needs no remote, and does not wait for one.
+        let back = match target {
+            Target::Pinned(Hold { release, .. }) | Target::Back { release } => {
+                current.as_ref().is_none_or(|current| current.id != *release)
+            }
+            Target::Branch | Target::Down => false,
+        };
+        let looked = match (back, reason) {
+            (true, _) => None,
+            (false, Reason::Drift) => Some(match tokio::time::timeout(BEFORE_MENDING, self.look()).await {
+                Ok(looked) => looked,
+                Err(_) => Err(Trouble::waiting(
+                    "the remote takes long to answer",
+                    "what runs is kept as it is meanwhile",
+                )),
+            }),
+            (false, _) => Some(self.look().await),
+        };
+        // Healing needs no remote either; what is wrong with it is told afterwards.
+        let (tip, unreachable) = match looked {
+            Some(Ok(tip)) => (Some(tip), None),
+            Some(Err(trouble)) => (None, Some(trouble)),
+            None => (None, None),
+        };
+        let decision = self.decision(target, tip.as_ref(), current.as_ref(), reason).await?;
+        if self.record.paused(now()).await?.is_some() && !by_a_person(&decision, target) {
             return unreachable.map_or(Ok(()), Err);
         }
         match (decision, tip) {
+            (Decision::Down, _) => self.take_down().await?,
             (Decision::Deploy, Some(tip)) => self.deploy(&tip, reason).await?,
             (Decision::Unpin, Some(tip)) => {
                 self.record.set_target(&Target::Branch).await?;
@@ -96,7 +156,7 @@ impl<E: Engine> Reconciler<E> {
                 let release = self.record.release(id).await?;
                 let goal = Goal::Release(&release, Purpose::Release);
                 self.run_to(Kind::Revert, &goal, &self.what_went_bad().await?).await?;
-                // Somebody may have mended it meanwhile: that push was heard, and not looked at.
+                // Somebody may have mended it meanwhile: the branch was not looked at.
                 let _ = self.wakes.wake(Reason::Watch).await;
             }
             (Decision::Restore(id), _) => {
@@ -108,6 +168,12 @@ impl<E: Engine> Reconciler<E> {
                 let release = self.record.release(id).await?;
                 let goal = Goal::Release(&release, Purpose::Release);
                 self.run_to(Kind::Rollback, &goal, &reason.to_string()).await?;
+                let _ = self.wakes.wake(Reason::Watch).await;
+            }
+            (Decision::Keep, Some(tip))
+                if *reason == Reason::Cli && self.differs_around(&tip, target, current.as_ref()).await =>
+            {
+                self.run_to(Kind::Deploy, &Goal::Revision(&tip), &reason.to_string()).await?;
             }
             _ => {
                 if let Some(current) = current.filter(|_| looks_at_containers(reason)) {
@@ -116,6 +182,23 @@ impl<E: Engine> Reconciler<E> {
             }
         }
         unreachable.map_or(Ok(()), Err)
+    }
+
+    /// Whether the revision that runs would be another stack now: by the files on this machine that it refers to, such
+    /// as `env_file`. Only a person's order asks, so that no edit goes live half-way through.
+    async fn differs_around(&self, tip: &Revision, target: &Target, current: Option<&Release>) -> bool {
+        let Some(current) = current.filter(|current| *target == Target::Branch && current.revision == *tip)
+        else {
+            return false;
+        };
+        if !matches!(self.record.denial(tip).await, Ok(None)) {
+            return false;
+        }
+        let Ok(rendered) = self.render(tip, Some(&current.desired)).await else { return false };
+        let prints = |desired: &Desired| -> Vec<String> {
+            desired.services.values().map(|service| service.fingerprint.clone()).collect()
+        };
+        prints(&rendered.desired) != prints(&current.desired)
     }
 
     /// What the last turn met, if only a person can mend it; not what stands in the tip's way.
@@ -182,7 +265,12 @@ impl<E: Engine> Reconciler<E> {
         let denied = self.record.denial(tip).await?.is_some();
         let beyond_pin = match target {
             Target::Pinned(Hold { denied: Some(denied), .. }) if denied != tip => {
-                self.descends(tip, denied).await?
+                self.descends(tip, denied).await
+            }
+            // Nothing was kept out: what comes after the release that was chosen is new.
+            Target::Pinned(Hold { denied: None, release, .. }) => {
+                let chosen = self.record.release(*release).await?.revision;
+                chosen != *tip && self.descends(tip, &chosen).await
             }
             _ => false,
         };
@@ -199,13 +287,21 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
-    async fn descends(&self, tip: &Revision, from: &Revision) -> Result<bool, Trouble> {
+    /// As long as it cannot be found out, it does not: a pin holds.
+    async fn descends(&self, tip: &Revision, from: &Revision) -> bool {
         let (mirror, tip, from) = (self.mirror.clone(), tip.clone(), from.clone());
-        blocking(move || {
+        let found = blocking(move || {
             mirror.fetch(None)?;
             Ok(mirror.is_ancestor(&from, &tip)?)
-        })
-        .await
+        });
+        match found.await {
+            Ok(descends) => descends,
+            Err(Trouble::Failure { failure, .. }) => {
+                tracing::warn!("whether the pin still holds: {}", failure.message);
+                false
+            }
+            Err(Trouble::Newer) => false,
+        }
     }
 
     async fn deploy(&self, tip: &Revision, reason: &Reason) -> Result<(), Trouble> {
@@ -226,7 +322,8 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// The turn is over: what it met is what is wrong now, or else what keeps the tip from going live.
-    async fn settle(&self, result: Result<(), Trouble>) {
+    /// `resting`: nothing was tried again, so what was wrong still is.
+    async fn settle(&self, result: Result<(), Trouble>, resting: bool) {
         let met = match result {
             Ok(()) | Err(Trouble::Newer) => None,
             Err(Trouble::Failure { class, failure }) => Some((class, failure)),
@@ -238,7 +335,12 @@ impl<E: Engine> Reconciler<E> {
         self.situation.send_modify(|situation| {
             situation.doing = Doing::Idle;
             situation.turns += 1;
-            situation.wrong = met.map(|met| self.wrong(met, situation.wrong.take())).or(standing);
+            let before = situation.wrong.take();
+            situation.wrong = match met {
+                Some(met) => Some(self.wrong(met, before)),
+                None if resting => before.or(standing),
+                None => standing,
+            };
         });
     }
 
@@ -265,7 +367,7 @@ impl<E: Engine> Reconciler<E> {
 
     /// Doubles with the time the trouble has lasted, from 2 s up to 5 min, and differs by a fifth.
     fn try_again_after(&self, lasted: i64) -> i64 {
-        let wait = lasted.clamp(2_000, 300_000);
+        let wait = lasted.clamp(2_000, PATIENCE);
         let wait = wait - wait / 10 + now().rem_euclid(wait / 5 + 1);
         let wakes = self.wakes.clone();
         tokio::spawn(async move {
@@ -276,10 +378,12 @@ impl<E: Engine> Reconciler<E> {
         now() + wait
     }
 
-    /// The timer does not hurry what waits for its next try; a person and a push do.
+    /// Neither the timer nor what the last try did to containers hurries what waits for its next try; a person, a push
+    /// and a release that turns bad do. A moment too far ahead is of a clock that was set back since.
     fn still_backing_off(&self, reason: &Reason) -> bool {
+        let patient = matches!(reason, Reason::Poll | Reason::Drift | Reason::Retry);
         let again_at = self.situation.borrow().wrong.as_ref().and_then(|wrong| wrong.again_at);
-        *reason == Reason::Poll && again_at.is_some_and(|at| at > now())
+        patient && again_at.is_some_and(|at| (EARLY..=PATIENCE * 2).contains(&(at - now())))
     }
 
     async fn take_down(&self) -> Result<(), Trouble> {

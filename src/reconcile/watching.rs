@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, Observed};
-use crate::model::run::Failure;
+use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
 use crate::plan::watch::{Wellbeing, crashed};
 use crate::record::{RecordError, Watch, Watched};
@@ -76,7 +76,8 @@ impl<E: Engine> Reconciler<E> {
                 () = stop.cancelled() => return,
             };
             let Some(watch) = watch else { continue };
-            let left = Duration::from_millis((watch.until - now()).max(0) as u64);
+            // Not longer than wanted, whatever has happened to the clock.
+            let left = Duration::from_millis((watch.until - now()).max(0) as u64).min(self.config.roll.watch);
             let ended = tokio::select! {
                 bad = self.until_bad(&watch) => self.turned_bad(&watch, bad).await,
                 () = tokio::time::sleep(left) => self.seen_through(&watch).await,
@@ -138,7 +139,10 @@ impl<E: Engine> Reconciler<E> {
             }
         };
         let mut wellbeing = Wellbeing::default();
-        let mut tally = Tally::new(watch.services.iter().cloned(), watch.since);
+        // A clock that was set back would date every answer to the time before the switch.
+        let mut clock = now();
+        let count_from = |at: i64| Tally::new(watch.services.iter().cloned(), at);
+        let mut tally = count_from(watch.since.min(clock));
         let mut log = AccessLog::new(self, &desired, tally.from());
         let mut instances = BTreeSet::new();
         let mut looks = tokio::time::interval(EVERY);
@@ -147,8 +151,12 @@ impl<E: Engine> Reconciler<E> {
             tokio::select! {
                 biased;
                 _ = looks.tick() => {
+                    if now() < clock {
+                        tally = count_from(now());
+                    }
+                    clock = now();
                     // An engine that does not answer is not the release's fault.
-                    let Ok(observed) = self.engine.observe(&desired.stack).await else { continue };
+                    let Ok(observed) = self.observe_watched(watch, &desired).await else { continue };
                     instances = answering(watch, &desired, &observed);
                     if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
                         return bad;
@@ -161,6 +169,31 @@ impl<E: Engine> Reconciler<E> {
                 }
             }
         }
+    }
+
+    /// What runs, without what other runs are at: what one starts has a gate to pass yet, what it stops has not
+    /// crashed, and what an earlier agent left of it is about to be undone. None of it tells of the watched release.
+    async fn observe_watched(&self, watch: &Watch, desired: &Desired) -> Result<Observed, Trouble> {
+        // Asked before and after the look: a run may begin or end meanwhile.
+        let mut others = self.record.unended().await?;
+        let mut observed = self.engine.observe(&desired.stack).await?;
+        others.extend(self.record.unended().await?);
+        if others.iter().any(|run| run.id != watch.run) {
+            observed.instances.retain(Instance::running);
+        }
+        self.without_others(watch, observed).await
+    }
+
+    /// Without what later runs brought that did not succeed.
+    async fn without_others(&self, watch: &Watch, mut observed: Observed) -> Result<Observed, Trouble> {
+        let later: BTreeSet<RunId> =
+            observed.instances.iter().map(|instance| instance.run).filter(|run| *run > watch.run).collect();
+        for run in later {
+            if self.record.run(run).await?.outcome != Some(Outcome::Succeeded) {
+                observed.instances.retain(|instance| instance.run != run);
+            }
+        }
+        Ok(observed)
     }
 
     async fn look_after(
@@ -195,6 +228,7 @@ impl<E: Engine> Reconciler<E> {
         let Some(watch) = self.record.watch().await?.filter(|watch| watch.until > now()) else {
             return Ok(false);
         };
+        let observed = &self.without_others(&watch, observed.clone()).await?;
         let crash = watched(&watch, desired, observed)
             .find_map(|(service, instance)| Some((&instance.service, crashed(service, instance)?)));
         let Some((service, what)) = crash else { return Ok(false) };

@@ -66,7 +66,7 @@ impl Why {
 }
 
 pub(super) const TARGET: &str = "target";
-const ALLOW_PRUNE: &str = "allow-prune";
+const ALLOW_PRUNE: &str = "allow-prune-until";
 const THROUGH_FREEZE: &str = "through-freeze-until";
 
 impl Record {
@@ -138,16 +138,16 @@ impl Record {
             .await
     }
 
-    /// The next plan may remove most of the stack, by a person's word.
-    pub async fn allow_prune_once(&self) -> Result<(), RecordError> {
-        self.set_fact(ALLOW_PRUNE, &true).await
+    /// One plan until `until` (milliseconds since the Unix epoch) may remove most of the stack, by a person's word.
+    pub async fn allow_prune_once(&self, until: i64) -> Result<(), RecordError> {
+        self.set_fact(ALLOW_PRUNE, &until).await
     }
 
-    /// Whether that word was given; it counts once.
-    pub async fn take_prune_allowance(&self) -> Result<bool, RecordError> {
-        let allowed = self.fact(ALLOW_PRUNE).await?.unwrap_or(false);
+    /// Whether that word counts at `now`; it counts once.
+    pub async fn take_prune_allowance(&self, now: i64) -> Result<bool, RecordError> {
+        let allowed = self.fact::<i64>(ALLOW_PRUNE).await?.is_some_and(|until| now < until);
         if allowed {
-            self.set_fact(ALLOW_PRUNE, &false).await?;
+            self.set_fact(ALLOW_PRUNE, &0).await?;
         }
         Ok(allowed)
     }

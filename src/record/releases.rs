@@ -44,8 +44,9 @@ pub enum Live<'a> {
     New { desired: &'a Desired, subject: &'a str, watch: Option<Watched> },
     /// An earlier release.
     Again(&'a Release),
-    /// The current release still, whatever revisions without a release were live after it.
-    Mended,
+    /// The current release still: it is mended, or only one step on the way to another is done. Revisions without a
+    /// release may have been live after it.
+    Unreleased,
 }
 
 /// Which release runs.
@@ -73,7 +74,7 @@ impl Record {
                     })
                     .await
             }
-            Live::Mended => self.append(run, Entry::Switched, now).await.map(drop),
+            Live::Unreleased => self.append(run, Entry::Switched, now).await.map(drop),
         }
     }
 

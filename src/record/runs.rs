@@ -144,6 +144,22 @@ impl Record {
             .await
     }
 
+    /// How long a service that stops first was gone when it was last replaced, in milliseconds.
+    pub async fn last_gap(&self, service: &str) -> Result<Option<u64>, RecordError> {
+        let service = service.to_owned();
+        self.store
+            .read(move |sql| {
+                let mut select = sql.prepare_cached(
+                    "SELECT json_extract(body, '$.millis') FROM entries
+                        WHERE json_extract(body, '$.entry') = 'gap' AND json_extract(body, '$.service') = ?1
+                        ORDER BY run DESC, seq DESC LIMIT 1",
+                )?;
+                let millis: Option<i64> = select.query_row([service], |row| row.get(0)).optional()?;
+                Ok(millis.and_then(|millis| u64::try_from(millis).ok()))
+            })
+            .await
+    }
+
     /// Runs that have begun and not ended: after a start, those that a crash cut off.
     pub async fn unended(&self) -> Result<Vec<Run>, RecordError> {
         self.store

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::model::desired::{Order, Service};
@@ -91,12 +92,18 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         for new in &roll.new {
             created.push((new, self.create(roll, service, new).await?));
         }
+        let (begun, mut gap) = (Instant::now(), None);
         let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
         try_join_all(stops).await.map_err(&failed)?;
         for (new, id) in created {
             self.engine.start(&id).await.map_err(&failed)?;
             self.pass(roll, service, new, &id).await?;
             self.admit(service, &id).await?;
+            gap.get_or_insert_with(|| begun.elapsed());
+        }
+        if let Some(gap) = gap.filter(|_| roll.old.iter().any(|old| old.serving)) {
+            let (service, millis) = (roll.service.clone(), gap.as_millis() as u64);
+            self.journal.write(Entry::Gap { service, millis }).await?;
         }
         Ok(())
     }

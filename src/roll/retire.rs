@@ -28,13 +28,15 @@ pub async fn retire<E: Engine, J: Journal>(
     // What stopped first was out of sight before.
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
         let seen = roll.order == Order::StartFirst;
-        roll.old.iter().map(move |old| (&roll.service, old, seen))
+        roll.old.iter().map(move |old| (&roll.service, old, seen, false))
     });
+    let keep = rolling.pace.keep_removed;
     let removed = rolling.plan.removals.iter();
-    let removed = removed.flat_map(|removal| removal.old.iter().map(|old| (&removal.service, old, true)));
+    let removed =
+        removed.flat_map(|removal| removal.old.iter().map(move |old| (&removal.service, old, true, keep)));
     let all = rolled
         .chain(removed)
-        .map(|(service, old, seen)| rolling.retire_one(service, old, seen.then_some(linger)));
+        .map(|(service, old, seen, keep)| rolling.retire_one(service, old, seen.then_some(linger), keep));
     join_all(all).await.into_iter().collect()
 }
 
@@ -44,6 +46,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         service: &str,
         old: &OldInstance,
         seen: Option<Duration>,
+        keep: bool,
     ) -> Result<(), JournalError> {
         let (of, name) = (service.to_owned(), old.name.clone());
         if seen.is_some() && old.serving {
@@ -68,7 +71,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 return self.note(format!("{name}: {open} connections are still open; {LEFT}")).await;
             }
         }
-        match self.end(&old.id).await {
+        let ended = match keep {
+            true => self.engine.stop(&old.id).await,
+            false => self.end(&old.id).await,
+        };
+        match ended {
+            Ok(()) if keep => {
+                self.note(format!("{name} is stopped, and removed when the watch is over")).await
+            }
             Ok(()) => self.journal.write(Entry::Retired { service: of, name }).await,
             Err(error) => self.note(format!("{name} could not be removed: {error}")).await,
         }

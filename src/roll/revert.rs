@@ -25,7 +25,7 @@ pub async fn revert<E: Engine, J: Journal>(
     let failed = |source| RollError::Engine { service: "the old release".into(), source };
     let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
     let (ours, others): (Vec<Instance>, Vec<Instance>) =
-        observed.instances.into_iter().partition(|instance| instance.run == rolling.run);
+        observed.instances.into_iter().partition(|instance| rolling.brought(instance));
     // Those that hold a port, a name or an address that the old ones need must be gone first.
     let kept = keep.and_then(|service| worth_keeping(&ours, service));
     let removed = join_all(ours.iter().map(|instance| async {

@@ -21,6 +21,19 @@ impl Daemon {
         Self::spawn(Command::new("setpriv"), config, log)
     }
 
+    /// Its clock is the machine's, moved by what stands in `offset` (`-1h`), which may change while it runs. What only
+    /// measures time is not moved, as on a machine whose clock is set.
+    pub(crate) fn with_clock(config: &Path, log: &Path, offset: &Path) -> Self {
+        let libraries = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+        let mut command = Command::new("setpriv");
+        command
+            .env("LD_PRELOAD", libraries.join("faketime/libfaketime.so.1"))
+            .env("FAKETIME_TIMESTAMP_FILE", offset)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Self::spawn(command, config, log)
+    }
+
     /// Its calls on `file` are written to `trace`, and at `point` the kernel ends it.
     pub(crate) fn traced(
         config: &Path,

@@ -85,3 +85,16 @@ fn compose_shows_the_stack_as_its_own() {
     }
     assert!(compose(&["exec", "-T", "web", "cat", "/www/web/version.txt"]).contains("web 1"));
 }
+
+#[test]
+fn what_runs_is_mended_while_something_newer_cannot_be_reached() {
+    let world = World::live_at_once();
+    // Nobody listens there: the engine may come by the image another time.
+    let unreachable = world.repo.change("web/Dockerfile", "FROM 127.0.0.1:1/nothing:1\n");
+    world.deliver(&unreachable);
+    world.eventually("trouble", || world.status().situation.wrong.is_some().then_some(()));
+    docker(&["rm", "-f", &world.container("api")]);
+    world.eventually("api again", || (world.get(API).status == 200).then_some(()));
+    assert_eq!(world.says(WEB), "web 1");
+    assert!(world.status().situation.wrong.is_some(), "what is wrong was forgotten");
+}

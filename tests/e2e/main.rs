@@ -18,6 +18,7 @@ mod git_server;
 
 mod browser;
 mod client;
+mod clock;
 mod daemon;
 mod docker;
 mod http;
@@ -49,6 +50,7 @@ mod orders;
 mod published;
 mod remote;
 mod rollback;
+mod rolling;
 mod shapes;
 mod starved;
 mod strangers;

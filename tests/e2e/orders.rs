@@ -64,7 +64,13 @@ fn losing_most_services_needs_a_persons_word() {
 
 #[test]
 fn a_service_gone_from_the_repository_is_removed_last() {
-    let world = World::live_at_once();
+    let mut world = World::empty();
+    world.roll = "watch = \"15s\"\n".to_owned();
+    crate::stack::write(&world.repo, COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let gone = world.container("api");
     let client = crate::client::Client::start(world.port, &[WEB]);
     let start = COMPOSE.find("  api:").unwrap();
     let revision = world.repo.change("compose.yaml", &COMPOSE[..start]);
@@ -72,5 +78,40 @@ fn a_service_gone_from_the_repository_is_removed_last() {
     world.live(&revision);
     assert_eq!(world.running().into_keys().collect::<Vec<_>>(), ["nginx", "web"]);
     assert_eq!(world.get("/api/version.txt").status, 404);
+    // It is there, stopped, as long as the release may be taken back.
+    let phase = || try_docker(&["inspect", "-f", "{{.State.Status}}", &gone]);
+    assert_eq!(phase(), (true, "exited".to_owned()));
+    world.eventually("nothing left of it", || (!phase().0).then_some(()));
     client.all_good(&["web 1"]);
+}
+
+#[test]
+fn an_edited_env_file_counts_when_a_person_says_deploy() {
+    let mut world = World::empty();
+    let compose = COMPOSE
+        .replace("build: ./web\n", "build: ./web\n    environment: {GREETING: \"${GREETING:-none}\"}\n");
+    crate::stack::write(&world.repo, &compose);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let before = world.running();
+    let env = world.path().join("env");
+    let text = std::fs::read_to_string(&env).unwrap();
+    std::fs::write(&env, format!("{text}GREETING=hello\n")).unwrap();
+    world.look();
+    let after = world.running();
+    assert_ne!(before["web"], after["web"]);
+    assert_eq!((&before["api"], &before["nginx"]), (&after["api"], &after["nginx"]));
+    assert!(environment(&world).contains("GREETING=hello"));
+    // Once: the next word finds nothing to do. Its way back is the release before.
+    let runs = world.runs().len();
+    world.look();
+    assert_eq!(world.runs().len(), runs);
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert!(environment(&world).contains("GREETING=none"));
+}
+
+/// What `web` was started with.
+fn environment(world: &World) -> String {
+    docker(&["inspect", "-f", "{{.Config.Env}}", &world.container("web")])
 }

@@ -125,3 +125,27 @@ fn a_rollback_restores_what_the_compose_file_said() {
     assert_eq!(world.says("/api/version.txt"), "api 1");
     assert_eq!(world.container("api"), before, "a route is nginx's affair");
 }
+
+#[test]
+fn what_is_pinned_is_mended_like_anything_else() {
+    let mut world = World::empty();
+    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    // Slower than the engine tells what happened to a container.
+    let slow = crate::stack::dockerfile("web")
+        .replace("[\"httpd\"", "[\"sh\", \"-c\", \"sleep 1; exec \\\"$0\\\" \\\"$@\\\"\", \"httpd\"");
+    world.repo.write("web/Dockerfile", slow);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    world.ordered(&BACK);
+    crate::docker::docker(&["rm", "-f", &world.container("web")]);
+    world.eventually("web again", || (world.get(WEB).status == 200).then_some(()));
+    world.eventually("the end", || world.runs().remove(0).outcome);
+    let healed: Vec<_> = world.runs().into_iter().filter(|run| run.kind == Kind::Heal).collect();
+    assert_eq!(healed.len(), 1, "{healed:#?}");
+    assert_eq!(healed[0].outcome, Some(Outcome::Succeeded));
+    assert_eq!(world.says(WEB), "web 1");
+}

@@ -77,9 +77,8 @@ async fn an_app_learns_who_asked_for_what() {
             "0 bytes",
         ]
     );
-    let log = site.nginx_log().await;
-    let line = log.lines().rfind(|line| line.contains("\"service\":\"echo\"")).unwrap();
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let line = site.logged("\"service\":\"echo\"").await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(
         (&line["status"], &line["uri"], &line["upstream_status"]),
         (&"200".into(), &"/".into(), &"200".into())

@@ -115,6 +115,17 @@ impl Site {
         self.engine.logs(&self.nginx_id(), 100).await.unwrap()
     }
 
+    /// The last line of nginx's log with this in it. The engine reads it a moment after the answer was sent.
+    pub(crate) async fn logged(&self, what: &str) -> String {
+        for _ in 0..100 {
+            if let Some(line) = self.nginx_log().await.lines().rfind(|line| line.contains(what)) {
+                return line.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nginx never logged {what}");
+    }
+
     pub(crate) fn live(&self) -> String {
         std::fs::read_to_string(self.folder.path().join(LIVE)).unwrap()
     }

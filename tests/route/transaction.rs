@@ -26,7 +26,8 @@ async fn a_switch_under_load_loses_nothing() {
         site.nginx().check(&text).await.unwrap();
         let switched = site.nginx().switch(&text, &routes).await.unwrap();
         assert_eq!(switched, Switched { reloaded: false, edited: None });
-        // From here on no request may reach the old one.
+        // From here on no request begins at the old one; those that had begun have ended.
+        load.goes_on_for(20).await;
         site.engine.remove(&old.id).await.unwrap();
         load.goes_on_for(50).await;
         let answer = get(site.address(), 80, "x", "/web/").await.unwrap();

@@ -195,12 +195,10 @@ fn a_service_starts_after_those_it_waits_for_and_nginx_last() {
 #[test]
 fn losing_more_than_half_of_the_services_needs_a_persons_word() {
     let before = desired(vec![service("a", "f", 1), service("b", "f", 1), service("c", "f", 1)]);
-    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
     for (left, refused) in [(2, false), (1, true), (0, true)] {
         let names = ["a", "b"].iter().take(left).map(|name| service(name, "f", 1)).collect();
         let after = desired(names);
-        let plan = planned(&after, Some(&before), &observed, Purpose::Release);
-        assert_eq!(prune_guard(&plan, &after, Some(&before)).is_some(), refused, "{left} left");
+        assert_eq!(prune_guard(&after, Some(&before)).is_some(), refused, "{left} left");
     }
 }
 
@@ -330,4 +328,64 @@ fn one_instance_is_not_called_instances() {
         let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
         assert_eq!(plan.rolls[0].reason, reason);
     }
+}
+
+#[test]
+fn one_that_a_person_stopped_keeps_nobody_from_mending_its_fellows() {
+    let desired = desired(vec![service("web", "f1", 3)]);
+    let web = &desired.services["web"];
+    let mut stopped = instance(web, 1, None);
+    stopped.condition.phase = Phase::Exited(143);
+    let observed = world(vec![stopped.clone(), instance(web, 2, None)]);
+    let plan = planned(&desired, Some(&desired), &observed, Purpose::Heal);
+    assert_eq!(plan.drift, ["shop-web-1 was stopped by hand"]);
+    assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].old.len()), (1, 0));
+    assert_eq!(plan.rolls[0].new[0].number, 3);
+
+    let whole = world(vec![stopped, instance(web, 2, None), instance(web, 3, None)]);
+    assert!(planned(&desired, Some(&desired), &whole, Purpose::Heal).is_empty());
+}
+
+#[test]
+fn what_the_engine_could_not_start_is_mended() {
+    let desired = desired(vec![service("web", "f1", 1)]);
+    let mut refused = instance(&desired.services["web"], 1, None);
+    refused.condition.phase = Phase::Exited(128);
+    refused.condition.error = "driver failed programming external connectivity".into();
+    let plan = planned(&desired, Some(&desired), &world(vec![refused]), Purpose::Heal);
+    assert_eq!((plan.drift.len(), plan.rolls.len()), (0, 1));
+}
+
+#[test]
+fn what_must_stop_first_does_so_although_it_ended_already() {
+    // It has the name that its successor needs, and may come back to the port and the volume.
+    let stop_first = |fingerprint| Service { order: Order::StopFirst, ..service("web", fingerprint, 1) };
+    let after = desired(vec![stop_first("f2")]);
+    for phase in [Phase::Exited(1), Phase::Restarting, Phase::Running] {
+        let mut old = instance(&stop_first("f1"), 1, None);
+        old.condition.phase = phase;
+        let plan = planned(&after, None, &world(vec![old]), Purpose::Release);
+        assert_eq!(plan.rolls[0].order, Order::StopFirst, "{phase:?}");
+    }
+}
+
+#[test]
+fn fewer_instances_are_retired_after_the_switch_whatever_the_order() {
+    let web = Service { order: Order::StopFirst, ..service("web", "f1", 1) };
+    let observed = world(vec![instance(&web, 1, None), instance(&web, 2, None)]);
+    let plan = planned(&desired(vec![web]), None, &observed, Purpose::Release);
+    assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].order), (0, Order::StartFirst));
+}
+
+#[test]
+fn what_has_ended_of_a_service_that_is_gone_is_no_business_of_a_plan() {
+    let (api, web) = (service("api", "f1", 1), service("web", "f1", 1));
+    let mut ended = instance(&api, 1, None);
+    ended.condition.phase = Phase::Exited(0);
+    let left = |api: Instance| {
+        let desired = desired(vec![web.clone()]);
+        planned(&desired, None, &world(vec![api, instance(&web, 1, None)]), Purpose::Release)
+    };
+    assert!(left(ended).is_empty());
+    assert_eq!(left(instance(&api, 1, None)).removals.len(), 1);
 }

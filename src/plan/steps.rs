@@ -1,0 +1,79 @@
+//! A plan for a machine that cannot hold the old and the new of everything at once: one service after another, each
+//! brought to its end before the next begins. Pure; the last step ends in what the plan is for.
+
+use crate::model::desired::Desired;
+use crate::model::route::Route;
+
+use super::diff::{Plan, Roll};
+
+/// One service's part of a plan, and what the stack is after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub services: Vec<String>,
+    pub plan: Plan,
+    pub desired: Desired,
+}
+
+/// The steps of a plan, in its order. nginx, what is removed and what changes in place belong to the last one.
+pub fn steps(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Vec<Step> {
+    let proxy = |roll: &&Roll| desired.services.get(&roll.service).is_some_and(|service| service.proxy);
+    let (last, each): (Vec<&Roll>, Vec<&Roll>) = plan.rolls.iter().partition(proxy);
+    let count = each.len().max(1);
+    let part = |number: usize| {
+        let whole = number + 1 == count;
+        let mut rolls: Vec<Roll> = each.get(number).into_iter().map(|roll| (*roll).clone()).collect();
+        if whole {
+            rolls.extend(last.iter().map(|roll| (*roll).clone()));
+        }
+        let pending: Vec<&str> = each.iter().skip(number + 1).map(|roll| roll.service.as_str()).collect();
+        Step {
+            services: rolls.iter().map(|roll| roll.service.clone()).collect(),
+            desired: if whole { desired.clone() } else { between(desired, before, &pending) },
+            plan: Plan {
+                builds: Vec::new(),
+                rolls,
+                removals: if whole { plan.removals.clone() } else { Vec::new() },
+                refreshes: if whole { plan.refreshes.clone() } else { Vec::new() },
+                ..plan.clone()
+            },
+        }
+    };
+    (0..count).map(part).collect()
+}
+
+/// A path that one service takes over from another: at no moment between two steps would it have exactly one owner.
+pub fn moved<'a>(desired: &'a Desired, before: Option<&'a Desired>) -> Option<&'a Route> {
+    let before = before?;
+    let place = |route: &Route| (route.listen, route.host.clone(), route.path.clone());
+    desired.routes.iter().find(|route| {
+        before.routes.iter().any(|old| place(old) == place(route) && old.service != route.service)
+    })
+}
+
+/// The stack while some services are still what they were: these, nginx, and whatever goes at the end.
+fn between(desired: &Desired, before: Option<&Desired>, pending: &[&str]) -> Desired {
+    let done = |name: &str| {
+        let service = desired.services.get(name);
+        service.is_some_and(|service| !service.proxy) && !pending.contains(&name)
+    };
+    let (old, new) = (before.into_iter(), desired);
+    let old_services = old.clone().flat_map(|old| &old.services).filter(|(name, _)| !done(name));
+    let new_services = new.services.iter().filter(|(name, _)| done(name));
+    let old_routes = old.clone().flat_map(|old| &old.routes).filter(|route| !done(&route.service));
+    let new_routes = new.routes.iter().filter(|route| done(&route.service));
+    let known = |name: &str| new.networks.iter().any(|network| network.name == name);
+    let old_networks = old.flat_map(|old| &old.networks).filter(|network| !known(&network.name));
+    Desired {
+        services: old_services
+            .chain(new_services)
+            .map(|(name, service)| (name.clone(), service.clone()))
+            .collect(),
+        routes: old_routes.chain(new_routes).cloned().collect(),
+        networks: new.networks.iter().chain(old_networks).cloned().collect(),
+        nginx: before.unwrap_or(new).nginx.clone(),
+        ..new.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::model::desired::{Gate, Order, Service};
+use crate::model::instance::{InstanceId, Template};
+use crate::model::place::Place;
+use crate::plan::diff::{NewInstance, OldInstance, Removal};
+
+fn service(name: &str, fingerprint: &str) -> Service {
+    Service {
+        template: Template { service: name.into(), ..Template::default() },
+        fingerprint: fingerprint.into(),
+        replicas: 1,
+        order: Order::StartFirst,
+        order_reason: String::new(),
+        gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::from_secs(9) },
+        one_shot: false,
+        proxy: name == "nginx",
+        after: Vec::new(),
+        in_place: Vec::new(),
+        stripe: None,
+    }
+}
+
+fn route(service: &str, port: u16) -> Route {
+    Route {
+        service: service.into(),
+        name: String::new(),
+        place: Place::default(),
+        listen: 80,
+        host: None,
+        path: format!("/{service}/"),
+        strip: false,
+        port,
+        websocket: false,
+        body_size: None,
+        timeout: None,
+    }
+}
+
+/// Every service but nginx has a route, whose port tells old from new.
+fn stack(fingerprint: &str, port: u16, names: &[&str]) -> Desired {
+    let apps = names.iter().filter(|name| **name != "nginx");
+    Desired {
+        stack: "shop".into(),
+        revision: "a".repeat(40).parse().unwrap(),
+        services: names.iter().map(|name| ((*name).to_owned(), service(name, fingerprint))).collect(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+        routes: apps.map(|name| route(name, port)).collect(),
+        nginx: Default::default(),
+    }
+}
+
+fn plan(desired: &Desired, names: &[&str], removed: &[&str]) -> Plan {
+    let old = |name: &str| OldInstance { id: InstanceId(name.into()), name: name.into(), serving: true };
+    let roll = |name: &&str| Roll {
+        service: (*name).into(),
+        reason: "image changed".into(),
+        order: Order::StartFirst,
+        order_reason: String::new(),
+        wave: 0,
+        new: vec![NewInstance { number: 2, addresses: BTreeMap::new() }],
+        old: vec![old(name)],
+    };
+    let removal =
+        |name: &&str| Removal { service: (*name).into(), reason: String::new(), old: vec![old(name)] };
+    Plan {
+        revision: desired.revision.clone(),
+        builds: Vec::new(),
+        rolls: names.iter().map(roll).collect(),
+        removals: removed.iter().map(removal).collect(),
+        refreshes: Vec::new(),
+        unchanged: Vec::new(),
+        drift: Vec::new(),
+        addresses: BTreeMap::new(),
+    }
+}
+
+fn fingerprints(desired: &Desired) -> Vec<(&str, &str)> {
+    desired.services.iter().map(|(name, service)| (name.as_str(), service.fingerprint.as_str())).collect()
+}
+
+fn ports(desired: &Desired) -> BTreeMap<&str, u16> {
+    desired.routes.iter().map(|route| (route.service.as_str(), route.port)).collect()
+}
+
+#[test]
+fn each_step_replaces_one_service_and_the_last_one_nginx_and_what_is_gone() {
+    let before = stack("old", 1, &["api", "gone", "nginx", "web"]);
+    let after = stack("new", 2, &["api", "nginx", "web"]);
+    let steps = steps(&plan(&after, &["api", "web", "nginx"], &["gone"]), &after, Some(&before));
+    let services: Vec<&[String]> = steps.iter().map(|step| step.services.as_slice()).collect();
+    assert_eq!(services, [&["api".to_owned()] as &[_], &["web".to_owned(), "nginx".to_owned()]]);
+    assert_eq!(steps.iter().map(|step| step.plan.removals.len()).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(steps[1].desired, after);
+}
+
+#[test]
+fn between_two_steps_what_waits_is_what_it_was_with_its_routes() {
+    let before = stack("old", 1, &["api", "gone", "nginx", "web"]);
+    let after = stack("new", 2, &["api", "nginx", "web"]);
+    let steps = steps(&plan(&after, &["api", "web", "nginx"], &["gone"]), &after, Some(&before));
+    let between = &steps[0].desired;
+    let expected = [("api", "new"), ("gone", "old"), ("nginx", "old"), ("web", "old")];
+    assert_eq!(fingerprints(between), expected);
+    assert_eq!(ports(between), [("api", 2), ("gone", 1), ("web", 1)].into());
+}
+
+#[test]
+fn what_is_new_in_the_stack_is_not_there_before_its_step() {
+    let before = stack("old", 1, &["api", "nginx"]);
+    let after = stack("new", 2, &["api", "nginx", "web"]);
+    let steps = steps(&plan(&after, &["api", "web"], &[]), &after, Some(&before));
+    assert_eq!(fingerprints(&steps[0].desired), [("api", "new"), ("nginx", "old")]);
+    assert_eq!(fingerprints(&steps[1].desired), [("api", "new"), ("nginx", "new"), ("web", "new")]);
+}
+
+#[test]
+fn the_steps_do_not_depend_on_what_was_before() {
+    // After a crash in the last step the release before is the new one already.
+    let after = stack("new", 2, &["api", "nginx", "web"]);
+    let plan = plan(&after, &["api", "web", "nginx"], &[]);
+    let names = |before: Option<&Desired>| -> Vec<Vec<String>> {
+        steps(&plan, &after, before).into_iter().map(|step| step.services).collect()
+    };
+    assert_eq!(names(Some(&after)), names(Some(&stack("old", 1, &["api", "nginx", "web"]))));
+}
+
+#[test]
+fn a_path_that_another_service_takes_over_is_found() {
+    let before = stack("old", 1, &["api", "nginx", "web"]);
+    let mut after = stack("new", 2, &["api", "nginx", "web"]);
+    assert_eq!(moved(&after, Some(&before)), None);
+    after.routes.iter_mut().find(|route| route.service == "web").unwrap().path = "/api/".into();
+    assert_eq!(moved(&after, Some(&before)).map(|route| route.service.as_str()), Some("web"));
+}
