@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use agent::model::class::Class;
 use agent::model::run::{Failure, Kind, Outcome};
@@ -157,7 +158,10 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
     let meet = |town: &Town, message: &str| {
         let (wrong, ahead) = wrong(message);
         town.ahead.store(ahead, Ordering::Relaxed);
-        town.situation.send_modify(|situation| situation.wrong = wrong);
+        town.situation.send_modify(|situation| {
+            situation.wrong = wrong;
+            situation.turns += 1;
+        });
     };
     meet(&town, "a hiccup");
     town.run('0', "Something", Outcome::Succeeded).await;
@@ -165,10 +169,16 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
     meet(&town, "github.com cannot be reached");
     town.taken("/slack", 1).await;
     town.restart().await;
+    // It has not looked yet, so nothing is known to be over.
+    town.situation.send_modify(|situation| situation.looked_at = Some(now()));
+    tokio::time::sleep(Duration::from_millis(500)).await;
     meet(&town, "github.com cannot be reached");
     town.run('a', "Open the shop", failed("it crashed")).await;
     town.taken("/slack", 2).await;
-    town.situation.send_modify(|situation| situation.wrong = None);
+    town.situation.send_modify(|situation| {
+        situation.wrong = None;
+        situation.turns += 1;
+    });
     let told = texts(&town.taken("/slack", 3).await, "text");
     assert_eq!(told.len(), 3, "{told:#?}");
     assert_eq!(told[0], "shop: github.com cannot be reached");
@@ -187,7 +197,10 @@ async fn the_end_of_a_trouble_is_told_although_its_beginning_is_no_news_any_more
     town.situation.send_modify(|situation| situation.wrong = Some(wrong));
     town.taken("/slack", 1).await;
     town.ahead.store(30 * 3_600_000, Ordering::Relaxed);
-    town.situation.send_modify(|situation| situation.wrong = None);
+    town.situation.send_modify(|situation| {
+        situation.wrong = None;
+        situation.turns += 1;
+    });
     let told = texts(&town.taken("/slack", 2).await, "text");
     assert_eq!(told[1], "shop: over after 30 h 0 min: github.com cannot be reached");
     town.restart().await;

@@ -116,7 +116,10 @@ async fn gather(outbox: &Outbox) -> Result<Vec<News>, ObserveError> {
     let mut all = of_runs(outbox, &runs).await?;
     let situation = outbox.situation.borrow().clone();
     all.extend(situation.held_back.iter().map(|held| news::held_back(&outbox.stack, held)));
-    all.extend(of_trouble(outbox, situation.wrong, &runs).await?);
+    // Before its first turn is over, an agent that has just begun does not know whether anything is wrong.
+    if situation.wrong.is_some() || situation.turns > 0 {
+        all.extend(of_trouble(outbox, situation.wrong, &runs).await?);
+    }
     all.sort_by_key(|news| news.at);
     Ok(all)
 }
