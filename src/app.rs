@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,26 +68,27 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
     let answers = Answers::default();
     let hooks = hooks::listen(&opened, &answers).await?;
-    let wing = opened.stripe.clone();
-    if let Some(wing) = &wing {
-        // Before the doors open: somebody may wait there already, and must not hear that there is no such endpoint.
-        wing.begin()?;
-        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
-    }
     // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
         doors.serve(&tasks, &stop);
     }
+    let wing = opened.stripe.clone();
+    if let Some(wing) = &wing {
+        wing.complain();
+        tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
+    }
     let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
     let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
-    if let Some(outbox) = outside::outbox(&world, store)? {
+    let dead = watch::Sender::new(None);
+    if let Some(outbox) = outside::outbox(&world, store, dead.subscribe())? {
         tasks.spawn(outbox.run(stop.clone()));
     }
     let mut orders = control::router(world.clone());
     let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
         orders = orders.merge(wing.inbox.orders());
+        tasks.spawn(wing.clone().count_dead(dead, stop.clone()));
         let keeper = world.clone();
         let keeping = stop.clone();
         tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
@@ -95,7 +97,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         orders = orders.merge(stripe::closed());
     }
     tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
-    if let Some((listener, router)) = metrics::listen(&world, answers).await? {
+    if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone()).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {

@@ -3,9 +3,11 @@
 //! counters may.
 
 mod answers;
+mod events;
 mod tally;
 mod text;
 
+use crate::inbox::Numbers;
 use crate::overview::{Level, Report};
 use crate::record::Target;
 
@@ -23,6 +25,8 @@ pub struct Facts<'a> {
     pub succeeded_at: Option<i64>,
     pub tally: &'a Tally,
     pub answers: &'a Answers,
+    /// Of Stripe's events, where they come in.
+    pub events: Option<&'a Numbers>,
 }
 
 /// The exposition.
@@ -39,6 +43,9 @@ pub fn text(facts: &Facts<'_>) -> String {
     services(report, &mut out);
     facts.tally.write(&mut out);
     facts.answers.write(&mut out);
+    if let Some(numbers) = facts.events {
+        events::write(numbers, &mut out);
+    }
     out.end()
 }
 

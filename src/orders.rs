@@ -46,6 +46,10 @@ pub enum OrderError {
     NothingHeld,
     #[error("the agent is paused: `agent resume` first")]
     Paused,
+    #[error("release {0} is held: `agent resume` first")]
+    Held(ReleaseId),
+    #[error("the stack is down: `agent deploy` or `agent resume` brings it back")]
+    Down,
     #[error("the tip of the branch is not known yet: the remote was never reached")]
     NoTip,
     #[error(transparent)]
@@ -139,8 +143,15 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
         .ok_or(OrderError::NoneBefore(current.id))
 }
 
+/// Of a release that is held what was given up can be mended, and nothing else tried.
 async fn retry(record: &Record, tip: Option<Revision>) -> Result<String, OrderError> {
     let given_up = record.degraded().await?;
+    let tip = match record.target().await? {
+        Target::Down => return Err(OrderError::Down),
+        Target::Pinned(hold) if given_up.is_none() => return Err(OrderError::Held(hold.release)),
+        Target::Pinned(_) => None,
+        Target::Branch | Target::Back { .. } => tip,
+    };
     record.undegrade().await?;
     match (tip, given_up) {
         (Some(tip), None) => {

@@ -40,6 +40,8 @@ pub struct Outbox {
     pub store: Store,
     pub record: Record,
     pub situation: watch::Receiver<Situation>,
+    /// How many deliveries of Stripe's events are dead, once that is known.
+    pub dead: watch::Receiver<Option<u64>>,
     pub stack: String,
     pub targets: Vec<Target>,
     pub client: Client,

@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("orders", &["model", "record", "store", "trigger"]),
     ("overview", &["model", "reconcile", "record"]),
     ("inbox", &["http", "store"]),
-    ("metrics", &["model", "overview", "record"]),
+    ("metrics", &["inbox", "model", "overview", "record"]),
     // Reads what happened; nothing in a run knows of it.
     ("outbox", &["http", "model", "overview", "reconcile", "record", "store"]),
     (

@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use agent::model::class::Class;
 use agent::model::run::{Failure, Kind, Outcome};
@@ -157,7 +158,10 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
     let meet = |town: &Town, message: &str| {
         let (wrong, ahead) = wrong(message);
         town.ahead.store(ahead, Ordering::Relaxed);
-        town.situation.send_modify(|situation| situation.wrong = wrong);
+        town.situation.send_modify(|situation| {
+            situation.wrong = wrong;
+            situation.turns += 1;
+        });
     };
     meet(&town, "a hiccup");
     town.run('0', "Something", Outcome::Succeeded).await;
@@ -165,10 +169,16 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
     meet(&town, "github.com cannot be reached");
     town.taken("/slack", 1).await;
     town.restart().await;
+    // It has not looked yet, so nothing is known to be over.
+    town.situation.send_modify(|situation| situation.looked_at = Some(now()));
+    tokio::time::sleep(Duration::from_millis(500)).await;
     meet(&town, "github.com cannot be reached");
     town.run('a', "Open the shop", failed("it crashed")).await;
     town.taken("/slack", 2).await;
-    town.situation.send_modify(|situation| situation.wrong = None);
+    town.situation.send_modify(|situation| {
+        situation.wrong = None;
+        situation.turns += 1;
+    });
     let told = texts(&town.taken("/slack", 3).await, "text");
     assert_eq!(told.len(), 3, "{told:#?}");
     assert_eq!(told[0], "shop: github.com cannot be reached");
@@ -176,6 +186,57 @@ async fn a_lasting_trouble_is_told_once_and_so_is_its_end() {
         told[2].starts_with("shop: over after ") && told[2].ends_with(": github.com cannot be reached"),
         "{told:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_trouble_is_told_although_its_beginning_is_no_news_any_more() {
+    let mut town = Town::found().await;
+    let failure = Failure { message: "github.com cannot be reached".into(), ..Failure::default() };
+    let wrong = Wrong { class: Class::Waiting, failure, since: now(), again_at: None };
+    town.ahead.store(120_000, Ordering::Relaxed);
+    town.situation.send_modify(|situation| situation.wrong = Some(wrong));
+    town.taken("/slack", 1).await;
+    town.ahead.store(30 * 3_600_000, Ordering::Relaxed);
+    town.situation.send_modify(|situation| {
+        situation.wrong = None;
+        situation.turns += 1;
+    });
+    let told = texts(&town.taken("/slack", 2).await, "text");
+    assert_eq!(told[1], "shop: over after 30 h 0 min: github.com cannot be reached");
+    town.restart().await;
+    town.ahead.store(0, Ordering::Relaxed);
+    town.run('a', "Open the shop", failed("it crashed")).await;
+    let told = texts(&town.taken("/slack", 3).await, "text");
+    assert!(told[2].contains("it crashed"), "once: {told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_nobody_took_are_told_when_they_become_more() {
+    let mut town = Town::found().await;
+    let become_dead = async |town: &Town, count| {
+        town.dead.send_replace(Some(count));
+        town.situation.send_modify(|situation| situation.turns += 1);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    become_dead(&town, 0).await;
+    become_dead(&town, 2).await;
+    town.taken("/slack", 1).await;
+    // Within the hour, and as they become fewer, nobody is told.
+    become_dead(&town, 3).await;
+    become_dead(&town, 1).await;
+    town.ahead.store(2 * 3_600_000, Ordering::Relaxed);
+    become_dead(&town, 1).await;
+    become_dead(&town, 4).await;
+    town.taken("/slack", 2).await;
+    town.restart().await;
+    become_dead(&town, 4).await;
+    town.ahead.store(4 * 3_600_000, Ordering::Relaxed);
+    become_dead(&town, 5).await;
+    let told = texts(&town.taken("/slack", 3).await, "text");
+    let words = |count| {
+        format!("shop: {count} deliveries of Stripe events are dead: agent stripe events --state dead")
+    };
+    assert_eq!(told, [words(2), words(4), words(5)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::{AppError, control};
 use crate::engine::Engine;
 use crate::http::line;
+use crate::inbox::Inbox;
 use crate::metrics::{self, Answers, Ended, Facts, Tally};
 use crate::model::run::{Kind, Outcome};
 use crate::overview::{self, Report};
@@ -27,6 +28,7 @@ const RECENT: usize = 200;
 struct Source<E> {
     world: Arc<Reconciler<E>>,
     answers: Answers,
+    inbox: Option<Inbox>,
     tally: Mutex<Tally>,
 }
 
@@ -34,9 +36,10 @@ struct Source<E> {
 pub(super) async fn listen<E: Engine>(
     world: &Arc<Reconciler<E>>,
     answers: Answers,
+    inbox: Option<Inbox>,
 ) -> Result<Option<(TcpListener, Router)>, AppError> {
     let Some(at) = world.config.metrics.listen else { return Ok(None) };
-    let source = Source { world: world.clone(), answers, tally: Mutex::default() };
+    let source = Source { world: world.clone(), answers, inbox, tally: Mutex::default() };
     // From here on runs are counted.
     source.tally.lock().await.uncounted(world.record.runs(RECENT).await.unwrap_or_default());
     let router = Router::new()
@@ -73,6 +76,10 @@ impl<E: Engine> Source<E> {
         }
         let (version, turns) = (env!("CARGO_PKG_VERSION"), self.world.situation.borrow().turns);
         let report = &self.report().await?;
+        let events = match &self.inbox {
+            Some(inbox) => Some(inbox.numbers().await?),
+            None => None,
+        };
         Ok(metrics::text(&Facts {
             version,
             report,
@@ -80,6 +87,7 @@ impl<E: Engine> Source<E> {
             succeeded_at,
             tally: &tally,
             answers: &self.answers,
+            events: events.as_ref(),
         }))
     }
 }

@@ -16,7 +16,7 @@ use crate::clearance::Clearance;
 use crate::config::{Config, ForgeHook, SecretError};
 use crate::engine::Engine;
 use crate::http::{ClientError, EmptySecret, Secret};
-use crate::inbox::{self, SecretsError};
+use crate::inbox;
 use crate::model::forge::Forge;
 use crate::outbox;
 use crate::plan::fingerprint::Key;
@@ -56,6 +56,12 @@ pub enum OpenError {
     Source(#[from] SourceError),
     #[error("the key of the state folder, {}, is damaged: restore it from a backup, or remove it (every service then rolls once)", path.display())]
     Key { path: PathBuf },
+    #[error("the key of the state folder, {}, cannot be read", path.display())]
+    KeyUnread {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{}", .0.hint())]
     Secret(#[from] SecretError),
     #[error("others cannot be asked over HTTPS")]
@@ -70,13 +76,13 @@ pub enum HookError {
     Empty(#[from] EmptySecret),
     #[error(transparent)]
     Hook(#[from] PushHookError),
-    #[error("a service's secret cannot be had")]
-    Service(#[from] SecretsError),
 }
 
-/// All tables, in the order in which they came to be. Append only.
+/// All tables, in the order in which they came to be. The rooms have the texts, and this list their order: a store has
+/// taken the first so many of it, so what a room adds goes to the end here, in a slice of its own. Append only.
 pub fn migrations() -> Vec<Migration> {
-    [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS, outbox::MIGRATIONS].concat()
+    [&trigger::MIGRATIONS[..2], &record::MIGRATIONS[..1], &inbox::MIGRATIONS[..1], &outbox::MIGRATIONS[..1]]
+        .concat()
 }
 
 /// Opens everything for working with it: one process at a time.
@@ -116,11 +122,16 @@ impl Opened {
     }
 }
 
-/// The key under which fingerprints are made: this machine's own.
+/// The key under which fingerprints are made: this machine's own. One that is there and cannot be read is not made
+/// anew, because every service would roll under another.
 fn key(path: &Path) -> Result<Key, OpenError> {
     let failed = |source| OpenError::State { path: path.to_owned(), source };
-    if let Ok(bytes) = fs::read(path) {
-        return Key::try_from(bytes.as_slice()).map_err(|_| OpenError::Key { path: path.to_owned() });
+    match fs::read(path) {
+        Ok(bytes) => {
+            return Key::try_from(bytes.as_slice()).map_err(|_| OpenError::Key { path: path.to_owned() });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::KeyUnread { path: path.to_owned(), source }),
     }
     let mut key: Key = [0; 64];
     File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).map_err(failed)?;
@@ -129,6 +140,9 @@ fn key(path: &Path) -> Result<Key, OpenError> {
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside);
     let written = file.and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()));
     written.and_then(|()| fs::rename(&aside, path)).map_err(failed)?;
+    // Else a power cut could take the name along, and with it the key that fingerprints were made under.
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(key)
 }
 
@@ -185,6 +199,32 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+
+    #[test]
+    fn every_rooms_tables_are_in_the_list() {
+        let rooms = [trigger::MIGRATIONS, record::MIGRATIONS, inbox::MIGRATIONS, outbox::MIGRATIONS];
+        let all = migrations();
+        assert_eq!(all.len(), rooms.iter().map(|room| room.len()).sum::<usize>());
+        for Migration(text) in rooms.concat() {
+            assert_eq!(all.iter().filter(|known| known.0 == text).count(), 1, "{text}");
+        }
+    }
+
+    /// Stores have taken these: one that is edited or moved would leave them with other tables than new ones have.
+    /// Whoever adds one adds its sum at the end, and changes nothing above it.
+    #[test]
+    fn no_migration_is_edited_or_moved() {
+        const TAKEN: [&str; 5] = [
+            "de3a833fad78a24588a43cd8eb56dbc1f0a63a99aedefe5dce22a70696696b00",
+            "455362e367495f2fdb8bd5b2664a6ca84e19ab8f1761c0a6fc2d3e8296edeeb0",
+            "0cf094ea9836c4ce4996f6aab04eae45ecdf32b00354394fa864e7b19cbf5afa",
+            "6348e0b6ca2072cb52f451871a326d8f5796d3f5630778e6c6992b7945a63a78",
+            "387942258e93d0ad2c3374f4e5a5b090098c1682f985a38123259c6d12dde618",
+        ];
+        let sums: Vec<String> =
+            migrations().iter().map(|Migration(text)| hex::encode(Sha256::digest(text))).collect();
+        assert_eq!(sums, TAKEN);
+    }
 
     #[test]
     fn every_migration_keeps_the_rows_that_it_finds() {
@@ -251,5 +291,15 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "short").unwrap();
         assert!(matches!(key(&path), Err(OpenError::Key { .. })));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        // A link to itself: no user, root neither, gets through.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(matches!(key(&path), Err(OpenError::KeyUnread { .. })));
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 }

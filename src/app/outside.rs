@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use tokio::sync::watch;
 
 use crate::clearance::{Checks, Clearance, Signers};
 use crate::config::{Config, SecretFile};
@@ -32,7 +33,11 @@ pub(super) fn clearance(config: &Config) -> Result<Clearance, ClientError> {
 }
 
 /// The wing that tells others, if there is anybody to tell.
-pub(super) fn outbox<E: Engine>(world: &Reconciler<E>, store: Store) -> Result<Option<Outbox>, ClientError> {
+pub(super) fn outbox<E: Engine>(
+    world: &Reconciler<E>,
+    store: Store,
+    dead: watch::Receiver<Option<u64>>,
+) -> Result<Option<Outbox>, ClientError> {
     let targets = targets(&world.config);
     if targets.is_empty() {
         return Ok(None);
@@ -41,6 +46,7 @@ pub(super) fn outbox<E: Engine>(world: &Reconciler<E>, store: Store) -> Result<O
         store,
         record: world.record.clone(),
         situation: world.situation.subscribe(),
+        dead,
         stack: world.config.stack.name.clone(),
         targets,
         client: Client::new()?,

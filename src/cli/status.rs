@@ -14,7 +14,7 @@ use crate::app;
 use crate::app::control::Status;
 use crate::config::Config;
 use crate::model::instance::Observed;
-use crate::overview::{self, Report};
+use crate::overview::{self, Events, Report};
 use crate::report;
 use crate::store;
 
@@ -43,5 +43,23 @@ pub(super) async fn gather(
         Err(store::Error::Missing { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(overview::gather(&config.stack.name, record.as_ref(), daemon, observed, now).await?)
+    let mut report = overview::gather(&config.stack.name, record.as_ref(), daemon, observed, now).await?;
+    report.events = events(config).await?;
+    Ok(report)
+}
+
+/// What is left to do of Stripe's events; nothing of them where none can come in.
+async fn events(config: &Config) -> Result<Option<Events>, CliError> {
+    let reader = match app::events(config) {
+        Ok(reader) if config.stripe.open().next().is_some() => reader,
+        Ok(_) | Err(store::Error::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut events = Events::default();
+    for left in reader.backlog().await? {
+        events.pending += u64::from(left.pending);
+        events.dead += u64::from(left.dead);
+        events.oldest = [events.oldest, left.oldest].into_iter().flatten().min();
+    }
+    Ok(Some(events))
 }

@@ -222,6 +222,39 @@ async fn the_status_for_programs_keeps_its_shape() {
 }
 
 #[tokio::test]
+async fn events_that_are_left_are_told_in_a_line() {
+    let mut story = Story::live().await;
+    let told = status(&story, None, Ok(observed())).await;
+    assert!(!told.contains("Stripe"), "{told}");
+    let files = vec![crate::config::SecretFile::File("/nowhere".into())];
+    story.config.stripe.endpoints.get_mut("default").unwrap().secret_files = files;
+    let told = status(&story, None, Ok(observed())).await;
+    assert!(!told.contains("Stripe"), "nothing is left: {told}");
+    let received = clock().now - 3 * 3_600_000;
+    let write = |state: &'static str| {
+        story.store.write(move |tx| -> Result<(), crate::store::Error> {
+            tx.execute(
+                "INSERT INTO inbox_events (endpoint, id, kind, thin, received, claimed, simulated,
+                     content_type, signature, body) VALUES ('default', ?1, 'ping', 0, ?2, 1, 0, '', '', x'')",
+                (state, received),
+            )?;
+            tx.execute(
+                "INSERT INTO inbox_deliveries (event, destination, state, cause, due)
+                 VALUES (last_insert_rowid(), 'till', ?1, 'initial', 0)",
+                [state],
+            )?;
+            Ok(())
+        })
+    };
+    write("pending").await.unwrap();
+    let told = status(&story, None, Ok(observed())).await;
+    assert!(told.contains("* Stripe events: 1 to be delivered, the oldest received 3 h ago"), "{told}");
+    write("dead").await.unwrap();
+    let told = status(&story, None, Ok(observed())).await;
+    assert!(told.contains("! Stripe events: 1 dead (agent stripe events --state dead); 1 to be"), "{told}");
+}
+
+#[tokio::test]
 async fn a_rollback_that_waits_for_the_daemon_is_announced() {
     let story = Story::live().await;
     let wakes = Wakes::open(story.store.clone(), "shop").await.unwrap();

@@ -179,13 +179,30 @@ impl<A: Agent> Site<A> {
     async fn retry_question(&self) -> Result<Question, RecordError> {
         let mut question =
             Question { title: "Try it again?".into(), yes: "Try again", ..Question::default() };
+        let record = self.agent.record();
+        match record.target().await? {
+            Target::Down => {
+                question.no = Some("The stack is down. Resume, and it comes up again.".into());
+                return Ok(question);
+            }
+            Target::Pinned(hold) => {
+                match record.degraded().await? {
+                    Some(given_up) => {
+                        question.text.push(format!("{} is mended again.", given_up.services.join(", ")))
+                    }
+                    None => question.no = Some(format!("Release {} is held. Resume first.", hold.release)),
+                }
+                return Ok(question);
+            }
+            Target::Branch | Target::Back { .. } => {}
+        }
         let Some(tip) = self.agent.status().situation.tip else {
             question.no = Some("The branch was never reached, so there is nothing to try.".into());
             return Ok(question);
         };
         question.text.push(format!("The branch is at {}.", short(&tip)));
         let denial = match tip.parse() {
-            Ok(revision) => self.agent.record().denial(&revision).await?,
+            Ok(revision) => record.denial(&revision).await?,
             Err(_) => None,
         };
         question.text.push(match denial.map(|denial| denial.why) {

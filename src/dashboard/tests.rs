@@ -302,6 +302,10 @@ async fn what_cannot_be_done_is_said_and_not_offered() {
             answer.text
         );
     }
+    let held = Browser::signed_in(Story::rolled_back().await).await;
+    let answer = held.get("/retry").await;
+    assert!(answer.text.contains("Release 1 is held. Resume first."), "{}", answer.text);
+    assert!(!answer.text.contains("<form method=\"post\">"), "{}", answer.text);
     for path in ["/runs/99", "/releases/99/rollback"] {
         assert_eq!(browser.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }

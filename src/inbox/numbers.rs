@@ -20,8 +20,13 @@ pub struct Numbers {
 #[derive(Default)]
 pub(super) struct Tally(Mutex<Counts>);
 
+/// Between two lines in the log about strangers, in milliseconds.
+const QUIET: i64 = 1000;
+
 #[derive(Default)]
 struct Counts {
+    /// When a refusal was last told.
+    told: i64,
     received: BTreeMap<&'static str, u64>,
     attempts: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
@@ -30,6 +35,16 @@ impl Tally {
     pub(super) fn received(&self, outcome: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.received.entry(outcome).or_default() += 1;
+    }
+
+    /// Whether a refusal may be told in the log now; if so, the next one may not for a while.
+    pub(super) fn may_be_told(&self, now: i64) -> bool {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = (now - counts.told).abs() >= QUIET;
+        if may {
+            counts.told = now;
+        }
+        may
     }
 
     pub(super) fn attempted(&self, destination: &str, status: Option<u16>) {

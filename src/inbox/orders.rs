@@ -33,7 +33,7 @@ pub struct Again {
     pub deliveries: usize,
 }
 
-/// How many dead deliveries were given up.
+/// How many deliveries were given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discarded {
     pub deliveries: usize,
@@ -103,16 +103,19 @@ impl Inbox {
     /// Makes deliveries due again, now, with a schedule from its beginning: what was delivered is delivered once
     /// more, what was never wanted by a named destination is brought to it.
     pub async fn resend(&self, scope: Scope) -> Result<Again, InboxError> {
+        if let Some(name) = &scope.destination {
+            self.known(name)?;
+        }
         let events = self.meant(&scope).await?;
         let only_dead = scope.which == Which::Dead;
         let cause = if matches!(scope.which, Which::One { .. }) { "resend" } else { "replay" };
         let mut again = Again { events: events.len(), deliveries: 0 };
         for some in events.chunks(AT_ONCE) {
             let (some, to, setup, now) = (some.to_vec(), scope.destination.clone(), self.setup(), self.now());
-            let made = self
-                .shared
-                .store
-                .write(move |tx| rows::again(tx, &some, to.as_deref(), only_dead, cause, &setup, now));
+            let made = self.shared.store.write(move |tx| {
+                let make = if only_dead { rows::revive } else { rows::again };
+                make(tx, &some, to.as_deref(), cause, &setup, now)
+            });
             let (woken, deliveries) = made.await?;
             again.deliveries += deliveries;
             self.shared.bells.ring(&woken);
@@ -120,22 +123,26 @@ impl Inbox {
         Ok(again)
     }
 
-    /// Gives up what is dead: it is not delivered, and forgotten in its time.
+    /// Gives up what is dead, of an event that is named also what is pending: it is not delivered, and forgotten in
+    /// its time. The destination need not be configured any more.
     pub async fn discard(&self, scope: Scope) -> Result<Discarded, InboxError> {
+        if let Some(name) = scope.destination.clone()
+            && !self.shared.store.read(move |sql| rows::remembered(sql, &name)).await?
+        {
+            self.known(scope.destination.as_deref().unwrap_or_default())?;
+        }
+        let pending = matches!(scope.which, Which::One { .. });
         let events = self.meant(&scope).await?;
         let mut discarded = Discarded { deliveries: 0 };
         for some in events.chunks(AT_ONCE) {
             let (some, to) = (some.to_vec(), scope.destination.clone());
-            let gone = self.shared.store.write(move |tx| rows::discard(tx, &some, to.as_deref()));
+            let gone = self.shared.store.write(move |tx| rows::discard(tx, &some, to.as_deref(), pending));
             discarded.deliveries += gone.await?;
         }
         Ok(discarded)
     }
 
     async fn meant(&self, scope: &Scope) -> Result<Vec<i64>, InboxError> {
-        if let Some(name) = &scope.destination {
-            self.known(name)?;
-        }
         let asked = scope.clone();
         let read = move |sql: &_| rows::meant(sql, &asked.which, asked.destination.as_deref());
         let events = self.shared.store.read(read).await?;

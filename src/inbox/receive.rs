@@ -1,8 +1,10 @@
 //! Stripe's webhook over HTTP: verify, keep, answer. Nothing is delivered here, except where the configuration asks
 //! to pass it through while Stripe waits.
 //!
-//! Whoever is refused hears in one line why; nothing is ever answered 5xx but what could not be kept.
+//! Whoever is refused hears in one line why; nothing is ever answered 5xx but what could not be kept or, without a
+//! secret to be had, not judged.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ const BODY: usize = 1 << 20;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds after which a sender may come back when nothing can be kept.
 const COME_BACK: i64 = 60;
+/// Characters of an unknown endpoint's name that are shown.
+const SHOWN: usize = 40;
 const SIGNATURE: &str = "stripe-signature";
 
 /// `POST /webhooks/stripe` for the endpoint named `default`, `POST /webhooks/stripe/NAME` for any.
@@ -59,7 +63,7 @@ async fn receive(shared: &(Inbox, RawBody), name: &str, request: Request) -> Res
         Ok(read) => read,
         Err(refusal) => {
             tally.received("unread");
-            tracing::warn!(endpoint = name, %refusal, "stripe webhook not read");
+            refused(inbox, name, &refusal);
             return refusal.into_response();
         }
     };
@@ -94,6 +98,8 @@ pub(super) enum Answer {
     Away(String),
     #[error("there is no such endpoint here")]
     NoEndpoint,
+    #[error("no secret of this endpoint can be read now, so nothing can be believed")]
+    NoSecret,
     #[error(transparent)]
     Distrust(#[from] Distrust),
     #[error(transparent)]
@@ -115,7 +121,7 @@ impl Answer {
         match self {
             Self::Kept | Self::Repeated => StatusCode::OK,
             Self::App(status) => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
-            Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Away(_) | Self::NoSecret => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoEndpoint => StatusCode::NOT_FOUND,
             Self::Distrust(_) => StatusCode::UNAUTHORIZED,
             Self::NotAnEvent(_) | Self::WrongMode(_) => StatusCode::BAD_REQUEST,
@@ -130,6 +136,7 @@ impl Answer {
             Self::Kept | Self::App(_) | Self::Away(_) => "kept",
             Self::Repeated => "repeated",
             Self::NoEndpoint => "no_endpoint",
+            Self::NoSecret => "no_secret",
             Self::Distrust(distrust) => distrust.word(),
             Self::NotAnEvent(_) => "no_event",
             Self::WrongMode(_) => "wrong_mode",
@@ -161,15 +168,30 @@ pub(super) async fn take(inbox: &Inbox, endpoint: &str, arrival: Arrival<'_>) ->
         Answer::NotKept(error) => {
             tracing::error!(endpoint, error = report::line(error), "an event could not be kept");
         }
-        refusal => tracing::warn!(endpoint, %refusal, "stripe webhook refused"),
+        refusal => refused(inbox, endpoint, refusal),
     }
     answer
+}
+
+/// Says so in the log: at every knock for whoever looks closely, once a second for everybody else, because whoever
+/// finds the address can knock. What is no endpoint is anybody's text, and the beginning of it is enough.
+fn refused(inbox: &Inbox, endpoint: &str, why: &dyn Display) {
+    let known = inbox.setup().endpoints.iter().any(|known| known.name == endpoint);
+    if known && inbox.shared.tally.may_be_told(inbox.now()) {
+        tracing::warn!(endpoint, "stripe webhook refused: {why}");
+    } else {
+        let endpoint: String = endpoint.chars().take(SHOWN).collect();
+        tracing::debug!(endpoint, "stripe webhook refused: {why}");
+    }
 }
 
 async fn try_take(inbox: &Inbox, name: &str, arrival: Arrival<'_>) -> Result<Answer, Answer> {
     let setup = inbox.setup();
     let endpoint = setup.endpoints.iter().find(|endpoint| endpoint.name == name);
     let endpoint = endpoint.ok_or(Answer::NoEndpoint)?;
+    if endpoint.secrets.is_empty() {
+        return Err(Answer::NoSecret);
+    }
     let now = inbox.now();
     let (signature, head) = verify(endpoint, &arrival, now)?;
     let incoming = Incoming {
@@ -236,5 +258,64 @@ async fn pass(inbox: &Inbox, number: i64, name: String) -> Answer {
             None => Answer::Away(ending.trouble.unwrap_or_default()),
         },
         Err(why) => Answer::Away(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use tokio::sync::watch;
+    use tower::ServiceExt;
+    use tracing::Level;
+
+    use super::super::{Places, Setup, SigningSecret};
+    use super::*;
+    use crate::http::Secret;
+    use crate::store::Store;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn strangers_fill_no_log() {
+        let log = Log::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false);
+        let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || sink.clone()).finish());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("agent.db"), rows::MIGRATIONS).unwrap();
+        let secret = SigningSecret { secret: Secret::new("whsec_1").unwrap(), livemode: None };
+        let tolerance = Duration::from_secs(300);
+        let endpoints = vec![Endpoint { name: "default".into(), secrets: vec![secret], tolerance }];
+        let setup = watch::Sender::new(Arc::new(Setup { endpoints, ..Setup::default() }));
+        let places = watch::Sender::new(Places::default());
+        let clock = Arc::new(|| 1_700_000_000_000);
+        let router = Inbox::new(store, setup.subscribe(), places.subscribe(), clock).router();
+        let knock = async |path: &str| {
+            let request = Request::post(path).body(Body::from("{}")).unwrap();
+            router.clone().oneshot(request).await.unwrap().status()
+        };
+        for n in 0..100 {
+            let path = format!("/webhooks/stripe/{}{n}", "nobody".repeat(50));
+            assert_eq!(knock(&path).await, StatusCode::NOT_FOUND);
+            assert_eq!(knock("/webhooks/stripe").await, StatusCode::UNAUTHORIZED);
+        }
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("nobody"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("stripe webhook refused: not signed"), "{text}");
     }
 }

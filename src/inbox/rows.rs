@@ -18,7 +18,7 @@ pub(super) use keep::{Incoming, claim, keep};
 pub use list::{Attempt, Backlog, Delivery, Event, Seen, State, Story};
 pub(super) use list::{counts, ends, events, since, story};
 pub use resend::Which;
-pub(super) use resend::{again, discard, meant};
+pub(super) use resend::{again, awaited, bury, discard, meant, remembered, revive};
 pub(super) use retention::{forget, size};
 pub(super) use secrets::{first, rotate, secrets};
 

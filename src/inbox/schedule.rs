@@ -61,6 +61,13 @@ mod tests {
         assert_eq!(after(u32::MAX, 1), None);
     }
 
+    /// Where a delivery is due later than this, `rows::due` takes it for a mistake of the clock.
+    #[test]
+    fn no_gap_is_as_long_as_fifteen_hours() {
+        let longest = (0..15).flat_map(|step| (0..1000).filter_map(move |seed| after(step, seed))).max();
+        assert!(longest.unwrap() < 15 * 3600 * 1000 && GRANTED < 15 * 3600 * 1000);
+    }
+
     #[test]
     fn deliveries_that_failed_together_come_back_spread() {
         let mut gaps: Vec<i64> = (0..100).filter_map(|seed| after(3, seed)).collect();

@@ -33,7 +33,8 @@ impl Distrust {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Missing => "unsigned",
-            Self::Repeated => "repeated",
+            // Not "repeated": that is an event that came again.
+            Self::Repeated => "two_signatures",
             Self::Malformed(_) => "malformed",
             Self::Forged => "forged",
             Self::Stale(_) => "stale",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::inbox::Backlog;
 use crate::model::class::Class;
 use crate::model::run::{Entry, Failure, Kind, Outcome, RunId, Status};
 use crate::overview::{ServiceState, Wrong};
@@ -59,9 +60,45 @@ fn scrape(text: &str) -> BTreeMap<String, f64> {
 
 fn exposition(report: &Report, tally: &Tally) -> BTreeMap<String, f64> {
     let answers = Answers::default();
+    told(report, tally, &answers, None)
+}
+
+fn told(
+    report: &Report,
+    tally: &Tally,
+    answers: &Answers,
+    events: Option<&Numbers>,
+) -> BTreeMap<String, f64> {
     let facts =
-        Facts { version: "0.1.0", report, turns: 7, succeeded_at: Some(1_500), tally, answers: &answers };
+        Facts { version: "0.1.0", report, turns: 7, succeeded_at: Some(1_500), tally, answers, events };
     scrape(&text(&facts))
+}
+
+#[test]
+fn events_that_wait_and_events_that_nobody_took_are_told() {
+    let left = |destination: &str, pending, oldest, dead| Backlog {
+        destination: destination.into(),
+        pending,
+        oldest,
+        dead,
+    };
+    let numbers = Numbers {
+        backlog: vec![left("books", 3, Some(4_000), 0), left("till", 0, None, 2)],
+        received: [("kept", 5), ("forged", 1)].into(),
+        attempts: [("books".to_owned(), [("delivered", 4), ("refused", 7)].into())].into(),
+    };
+    let samples = told(&Report::default(), &Tally::default(), &Answers::default(), Some(&numbers));
+    for (sample, value) in [
+        ("agent_stripe_pending{destination=\"books\"}", 3.0),
+        ("agent_stripe_pending{destination=\"till\"}", 0.0),
+        ("agent_stripe_dead{destination=\"till\"}", 2.0),
+        ("agent_stripe_oldest_pending_timestamp_seconds{destination=\"books\"}", 4.0),
+        ("agent_stripe_received_total{outcome=\"forged\"}", 1.0),
+        ("agent_stripe_attempts_total{destination=\"books\",outcome=\"refused\"}", 7.0),
+    ] {
+        assert_eq!(samples.get(sample), Some(&value), "{sample}: {samples:#?}");
+    }
+    assert!(!samples.contains_key("agent_stripe_oldest_pending_timestamp_seconds{destination=\"till\"}"));
 }
 
 #[test]

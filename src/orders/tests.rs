@@ -64,6 +64,22 @@ fn desired(digit: char) -> Desired {
 const BACK: Order = Order::Rollback { release: None, hold: false };
 
 #[tokio::test]
+async fn nothing_is_tried_again_while_a_release_is_held_or_the_stack_is_down() {
+    let world = World::new().await;
+    world.release('a').await;
+    world.release('c').await;
+    world.obey(BACK).await.unwrap();
+    let refused = world.obey(Order::Retry).await.unwrap_err().to_string();
+    assert_eq!(refused, "release 1 is held: `agent resume` first");
+    assert!(world.record.denial(&revision('c')).await.unwrap().is_some(), "it stays out");
+    world.obey(Order::Down).await.unwrap();
+    let refused = world.obey(Order::Retry).await.unwrap_err().to_string();
+    assert_eq!(refused, "the stack is down: `agent deploy` or `agent resume` brings it back");
+    world.obey(Order::Resume).await.unwrap();
+    assert_eq!(world.obey(Order::Retry).await.unwrap(), "trying cccccccccc again");
+}
+
+#[tokio::test]
 async fn a_rollback_pins_the_release_before_and_denies_the_revision_that_runs() {
     let world = World::new().await;
     let (_, first) = world.release('a').await;

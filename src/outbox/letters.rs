@@ -116,12 +116,22 @@ pub(super) fn put_off(tx: &Connection, id: i64, due: i64) -> Result<(), Error> {
     Ok(())
 }
 
+/// What was told last of dead letters.
+pub(super) fn told_dead(tx: &Connection) -> Result<Option<News>, Error> {
+    let text: Option<String> = tx
+        .query_row("SELECT news FROM letters WHERE key LIKE 'dead-%' ORDER BY at DESC LIMIT 1", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
 /// The newest trouble that was told to anyone and is not known to be over.
 pub(super) fn open_trouble(tx: &Connection) -> Result<Option<News>, Error> {
     let text: Option<String> = tx
         .query_row(
             "SELECT news FROM letters WHERE key LIKE 'trouble-%'
-                AND at NOT IN (SELECT at FROM letters WHERE key LIKE 'recovered-%')
+                AND replace(key, 'trouble-', 'recovered-') NOT IN (SELECT key FROM letters)
              ORDER BY id DESC LIMIT 1",
             [],
             |row| row.get(0),

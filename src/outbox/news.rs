@@ -33,8 +33,10 @@ pub enum What {
     HeldBack { revision: String, subject: String, why: String },
     /// Something is wrong that no run ended with.
     Trouble { message: String, hint: Option<String> },
-    /// It is over.
-    Recovered { message: String, millis: i64 },
+    /// More deliveries of Stripe's events have run out of attempts: so many now.
+    DeadLetters { count: u64 },
+    /// It is over. `since`: when it began, by which it is known.
+    Recovered { message: String, since: i64, millis: i64 },
 }
 
 /// What is told of a run.
@@ -60,7 +62,8 @@ impl News {
             What::Ended { run, .. } => format!("run-{}-ended", run.id),
             What::HeldBack { revision, why, .. } => format!("held-{revision}-{why}"),
             What::Trouble { .. } => format!("trouble-{}", self.at),
-            What::Recovered { .. } => format!("recovered-{}", self.at),
+            What::DeadLetters { .. } => format!("dead-{}", self.at),
+            What::Recovered { since, .. } => format!("recovered-{since}"),
         }
     }
 
@@ -75,7 +78,7 @@ impl News {
                 }
                 _ => true,
             },
-            What::Trouble { .. } | What::Recovered { .. } => true,
+            What::Trouble { .. } | What::DeadLetters { .. } | What::Recovered { .. } => true,
         }
     }
 }
@@ -119,9 +122,14 @@ pub(super) fn trouble(stack: &str, wrong: &Wrong) -> News {
     News { stack: stack.to_owned(), at: wrong.since, what }
 }
 
+pub(super) fn dead_letters(stack: &str, count: u64, at: i64) -> News {
+    News { stack: stack.to_owned(), at, what: What::DeadLetters { count } }
+}
+
 /// What follows a trouble that was told, once it is over.
 pub(super) fn recovered(trouble: &News, now: i64) -> Option<News> {
     let What::Trouble { message, .. } = &trouble.what else { return None };
-    let what = What::Recovered { message: message.clone(), millis: now - trouble.at };
-    Some(News { stack: trouble.stack.clone(), at: trouble.at, what })
+    let (message, since) = (message.clone(), trouble.at);
+    let what = What::Recovered { message, since, millis: now - since };
+    Some(News { stack: trouble.stack.clone(), at: now, what })
 }

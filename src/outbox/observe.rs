@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::news::{self, Around, News};
+use super::news::{self, Around, News, What};
 use super::{FRESH, Outbox, letters};
 use crate::model::run::{Failure, Kind, Outcome};
 use crate::reconcile::Wrong;
@@ -21,6 +21,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 const RECENT: usize = 50;
 /// A trouble that is over within this time (milliseconds) was a hiccup of the network, and nobody is told.
 const LASTING: i64 = 60_000;
+/// Where events die one after the other, somebody hears of it once in this time (milliseconds).
+const DEAD_AGAIN: i64 = 60 * 60 * 1000;
 
 #[derive(Debug, thiserror::Error)]
 enum ObserveError {
@@ -34,13 +36,14 @@ enum ObserveError {
 pub(super) async fn run(outbox: &Outbox, bells: &[Arc<Notify>], stop: CancellationToken) {
     let mut situation = outbox.situation.clone();
     let mut enlisted = false;
+    let mut deaths = Deaths::default();
     loop {
         let looked = async {
             if !enlisted {
                 enlist(outbox).await?;
                 enlisted = true;
             }
-            look(outbox, bells).await
+            look(outbox, bells, &mut deaths).await
         };
         if let Err(error) = looked.await {
             tracing::warn!("news: {}", report::line(&error));
@@ -62,9 +65,11 @@ async fn enlist(outbox: &Outbox) -> Result<(), ObserveError> {
     Ok(outbox.store.write(move |tx| letters::enlist(tx, &names, now)).await?)
 }
 
-async fn look(outbox: &Outbox, bells: &[Arc<Notify>]) -> Result<(), ObserveError> {
-    let news = gather(outbox).await?;
+async fn look(outbox: &Outbox, bells: &[Arc<Notify>], deaths: &mut Deaths) -> Result<(), ObserveError> {
+    let mut news = gather(outbox).await?;
     let now = (outbox.clock)();
+    let dead = deaths.look(outbox, now).await?;
+    news.extend(dead.map(|count| news::dead_letters(&outbox.stack, count, now)));
     for (target, bell) in outbox.targets.iter().zip(bells) {
         let wanted: Vec<News> = news.iter().filter(|news| target.wants(news)).cloned().collect();
         let name = target.name();
@@ -76,7 +81,33 @@ async fn look(outbox: &Outbox, bells: &[Arc<Notify>]) -> Result<(), ObserveError
             bell.notify_one();
         }
     }
+    if let Some(count) = dead {
+        *deaths = Deaths { told: Some(count), at: now };
+    }
     Ok(())
+}
+
+/// What is known to have been told of dead letters, and when it was.
+#[derive(Default)]
+struct Deaths {
+    told: Option<u64>,
+    at: i64,
+}
+
+impl Deaths {
+    /// How many there are, if these are more than were told of. What a person sends again or gives up counts no more.
+    async fn look(&mut self, outbox: &Outbox, now: i64) -> Result<Option<u64>, ObserveError> {
+        let Some(count) = *outbox.dead.borrow() else { return Ok(None) };
+        let told = match self.told {
+            Some(told) => told,
+            None => match outbox.store.read(letters::told_dead).await?.map(|news| news.what) {
+                Some(What::DeadLetters { count }) => count,
+                _ => 0,
+            },
+        };
+        self.told = Some(told.min(count));
+        Ok((count > told && now - self.at >= DEAD_AGAIN).then_some(count))
+    }
 }
 
 /// All there is to tell, in the order in which it happened.
@@ -85,7 +116,10 @@ async fn gather(outbox: &Outbox) -> Result<Vec<News>, ObserveError> {
     let mut all = of_runs(outbox, &runs).await?;
     let situation = outbox.situation.borrow().clone();
     all.extend(situation.held_back.iter().map(|held| news::held_back(&outbox.stack, held)));
-    all.extend(of_trouble(outbox, situation.wrong, &runs).await?);
+    // Before its first turn is over, an agent that has just begun does not know whether anything is wrong.
+    if situation.wrong.is_some() || situation.turns > 0 {
+        all.extend(of_trouble(outbox, situation.wrong, &runs).await?);
+    }
     all.sort_by_key(|news| news.at);
     Ok(all)
 }

@@ -44,7 +44,13 @@ pub(super) fn said(news: &News) -> String {
         }
         What::Trouble { message, hint: Some(hint) } => format!("{message} (hint: {hint})"),
         What::Trouble { message, hint: None } => message.clone(),
-        What::Recovered { message, millis } => format!("over after {}: {message}", took(*millis)),
+        What::DeadLetters { count: 1 } => {
+            "a delivery of a Stripe event is dead: agent stripe events --state dead".to_owned()
+        }
+        What::DeadLetters { count } => {
+            format!("{count} deliveries of Stripe events are dead: agent stripe events --state dead")
+        }
+        What::Recovered { message, millis, .. } => format!("over after {}: {message}", took(*millis)),
     }
 }
 

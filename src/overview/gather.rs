@@ -38,7 +38,18 @@ pub struct Report {
     pub looked_at: Option<i64>,
     pub services: Vec<ServiceState>,
     pub engine_error: Option<String>,
+    /// Of Stripe's events, if any came in.
+    pub events: Option<Events>,
     pub daemon: Daemon,
+}
+
+/// What is left to do of Stripe's events, for all destinations together.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Events {
+    pub pending: u64,
+    /// When the oldest of them was received.
+    pub oldest: Option<i64>,
+    pub dead: u64,
 }
 
 #[derive(Debug, Serialize)]

@@ -73,6 +73,32 @@ fn a_deploy_key_is_made_and_opens_the_repository_once_it_is_added() {
     assert_eq!(fs::read_to_string(at("etc/deploy-key.pub")).unwrap(), public, "keys are kept");
 }
 
+/// A file there whose name can be known could be somebody's link to another.
+#[test]
+fn keys_are_read_without_a_file_in_the_folder_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let repo = Repo::new(folder.path(), "Shop");
+    let server = SshServer::start(&at("sshd"));
+    let (bin, tmp) = (at("bin"), at("tmp"));
+    fs::create_dir(&bin).unwrap();
+    fs::create_dir(&tmp).unwrap();
+    // Tells what lies there while it works.
+    let script = "#!/bin/sh\nls -A \"$TMPDIR\" >>\"$TMPDIR/../seen\"\necho run >>\"$TMPDIR/../seen\"\n\
+        PATH=${PATH#*:}\nexec ssh-keygen \"$@\"\n";
+    fs::write(bin.join("ssh-keygen"), script).unwrap();
+    fs::set_permissions(bin.join("ssh-keygen"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+    command.arg("init").arg("--config").arg(at("etc/agent.toml")).args(["--url", &server.url(&repo.bare)]);
+    command.args(["--forge", "forgejo", "--repository", "acme/shop", "--state"]).arg(at("state"));
+    command.env("PATH", path).env("TMPDIR", &tmp).env("NO_COLOR", "1").stdin(Stdio::null());
+    let answer = Answer::from(command.output().unwrap());
+    assert!(answer.out.contains(&server.fingerprint()), "{answer:#?}");
+    let seen = fs::read_to_string(at("seen")).unwrap();
+    assert!(seen.contains("run") && !seen.contains("agent-init"), "{seen}");
+}
+
 #[test]
 fn webhooks_through_the_stacks_nginx_have_its_address() {
     let folder = tempfile::tempdir().unwrap();

@@ -66,6 +66,7 @@ pub(crate) struct Seen {
 pub(crate) struct Town {
     pub(crate) record: Record,
     pub(crate) situation: watch::Sender<Situation>,
+    pub(crate) dead: watch::Sender<Option<u64>>,
     pub(crate) seen: Arc<Mutex<Seen>>,
     store: Store,
     folder: TempDir,
@@ -137,8 +138,9 @@ impl Town {
         let store = Store::open(&folder.path().join("agent.db"), &migrations()).unwrap();
         let record = Record::new(store.clone());
         let situation = watch::Sender::new(Situation::default());
-        let mut town =
-            Self { record, situation, seen, store, folder, url, ahead: Arc::default(), wing: None, runs: 0 };
+        let dead = watch::Sender::new(None);
+        let (ahead, wing, runs) = (Arc::default(), None, 0);
+        let mut town = Self { record, situation, dead, seen, store, folder, url, ahead, wing, runs };
         town.open().await;
         town
     }
@@ -163,6 +165,7 @@ impl Town {
             store: self.store.clone(),
             record: self.record.clone(),
             situation: self.situation.subscribe(),
+            dead: self.dead.subscribe(),
             stack: "shop".into(),
             targets,
             client: Client::new().unwrap(),

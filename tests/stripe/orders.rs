@@ -1,5 +1,7 @@
 //! What people tell the wing, through its own door.
 
+use std::time::Duration;
+
 use agent::inbox::{
     Again, Discarded, Filter, Rotated, Scope, Seen, Simulated, Simulation, State, Which, kinds,
 };
@@ -11,9 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
-use crate::app::{App, Manner};
+use crate::app::{App, Asked, Manner};
 use crate::library::BOTH;
-use crate::site::{APP_SECRET, Site, about, destination, event};
+use crate::site::{APP_SECRET, HOUR, Site, about, destination, event, here};
 
 async fn order<T: DeserializeOwned>(site: &Site, what: &str, body: &impl Serialize) -> Result<T, String> {
     let router: Router = site.inbox.orders();
@@ -88,6 +90,21 @@ async fn one_event_a_range_or_all_that_is_dead_can_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sending_again_what_is_dead_brings_nothing_to_whoever_had_not_asked_then() {
+    let (app, newcomer) = (App::start(Manner::Status(410)).await, App::good().await);
+    let site = Site::open(vec![destination("books", app.port)]).await;
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Dead).await;
+    site.configure(|setup| setup.destinations.push(destination("newcomer", newcomer.port)));
+    site.place("newcomer", here());
+    app.behave(Manner::Status(200));
+    assert_eq!(resend(&site, Which::Dead, None).await, Ok(Again { events: 1, deliveries: 1 }));
+    site.until_delivered("evt_1", "books").await;
+    assert_eq!(site.story("evt_1").await.event.deliveries.len(), 1);
+    assert_eq!(newcomer.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_dead_can_be_given_up() {
     let app = App::start(Manner::Status(410)).await;
     let site = Site::open(vec![destination("books", app.port)]).await;
@@ -99,6 +116,29 @@ async fn what_is_dead_can_be_given_up() {
     assert_eq!(site.reader.backlog().await.unwrap(), []);
     let dead = Filter { state: Some(State::Dead), limit: 10, ..Filter::default() };
     assert!(site.reader.events(dead).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_service_that_is_gone_can_be_given_up() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port), destination("other", app.port)]).await;
+    for id in ["evt_1", "evt_2"] {
+        site.keep(&event(id)).await;
+        site.until(id, "books", |delivery| delivery.attempts == 1).await;
+    }
+    site.configure(|setup| setup.destinations.retain(|known| known.name == "other"));
+    let discard = async |which, to: &str| {
+        let scope = Scope { which, destination: Some(to.to_owned()) };
+        order::<Discarded>(&site, "discard", &scope).await
+    };
+    let one = || Which::One { id: "evt_1".into() };
+    assert_eq!(discard(Which::Dead, "books").await, Ok(Discarded { deliveries: 0 }), "it may come back");
+    assert_eq!(discard(one(), "books").await, Ok(Discarded { deliveries: 1 }));
+    site.until("evt_1", "books", |delivery| delivery.state == State::Discarded).await;
+    site.until("evt_1", "other", |delivery| delivery.state == State::Pending).await;
+    site.until("evt_2", "books", |delivery| delivery.state == State::Pending).await;
+    let unknown = discard(one(), "boks").await.unwrap_err();
+    assert_eq!(unknown, "there is no destination `boks`; there are: other");
 }
 
 fn simulation(kind: &str) -> Simulation {
@@ -150,6 +190,34 @@ async fn a_simulation_can_be_made_wrong_late_and_many() {
     let nowhere = Simulation { endpoint: "elsewhere".into(), ..simulation("invoice.paid") };
     let nowhere = simulate(&nowhere).await.unwrap_err();
     assert_eq!(nowhere, "there is no endpoint `elsewhere`; there are: default, connect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_up_under_an_id_swallows_no_real_event() {
+    let (app, failing) = (App::good().await, App::start(Manner::Status(500)).await);
+    let site = Site::open(vec![destination("books", app.port), destination("fails", failing.port)]).await;
+    let made_up = Simulation { body: Some(event("evt_1")), ..simulation("") };
+    order::<Vec<Simulated>>(&site, "simulate", &made_up).await.unwrap();
+    site.until_delivered("evt_1", "books").await;
+    site.until("evt_1", "fails", |delivery| delivery.attempts == 1).await;
+
+    let real = event("evt_1").replace("2000", "4200");
+    assert_eq!(site.post(&real).await.text, "kept\n");
+    let asked = app.until_asked(2).await.pop().unwrap();
+    assert_eq!((asked.header("x-relay-trigger"), &*asked.body), (Some("initial"), real.as_bytes()));
+    site.until_delivered("evt_1", "books").await;
+    let story = site.story("evt_1").await;
+    assert_eq!((story.event.simulated, story.event.repeats, story.body), (false, 0, real.clone()));
+    assert_eq!(site.post(&real).await.text, "kept already\n");
+
+    // Of what was made up nothing is tried any more.
+    failing.until_asked(2).await;
+    failing.behave(Manner::Status(200));
+    site.pass(HOUR);
+    site.until_delivered("evt_1", "fails").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let made_up = |asked: &&Asked| asked.header("x-relay-trigger") == Some("simulated");
+    assert_eq!(failing.asked().iter().filter(made_up).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

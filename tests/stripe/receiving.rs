@@ -205,3 +205,14 @@ async fn a_store_that_holds_what_it_may_refuses_until_there_is_room() {
     site.configure(|setup| setup.keep.bytes = 1 << 30);
     site.keep(&event("evt_2")).await;
 }
+
+/// Stripe sends again what was not taken; a refusal would tell whoever looks at its Dashboard of a wrong secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_whose_secrets_cannot_be_read_asks_to_be_tried_again() {
+    let site = Site::open(vec![]).await;
+    site.configure(|setup| setup.endpoints[0].secrets.clear());
+    let answer = site.post(&event("evt_1")).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.head.contains("retry-after: 60"), "{}", answer.head);
+    assert!(answer.text.starts_with("no secret of this endpoint can be read"), "{}", answer.text);
+}

@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Manner, resetting};
 use crate::site::{SECRET, Site, away, destination, here, machine, signed, snapshot};
 
 fn asked(name: &str, otherwise: usize) -> usize {
@@ -148,6 +148,46 @@ async fn how_soon_an_event_is_at_the_app() {
     }
     println!("{:<58} {}", "idle: sent to answered", spread(&mut answered));
     println!("{:<58} {}", "idle: sent to received by the app", spread(&mut arrived));
+}
+
+/// An hour of the agent's clock, at every step of which one more event comes in.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn how_soon_an_event_is_at_a_good_app_beside_bad_ones() {
+    const STEPS: usize = 600;
+    let (good, hanging, failing) =
+        (App::good().await, App::start(Manner::Hang).await, App::start(Manner::Status(500)).await);
+    let lure = App::good().await;
+    let to = format!("http://127.0.0.1:{}/hook", lure.port);
+    let redirecting = App::start(Manner::With(307, "location", to)).await;
+    let site = Site::open(vec![
+        destination("a-hangs", hanging.port),
+        destination("b-fails", failing.port),
+        destination("c-redirects", redirecting.port),
+        destination("d-resets", resetting().await),
+        destination("good", good.port),
+    ])
+    .await;
+    let mut connection = connect(site.address).await;
+    let mut arrived = Vec::new();
+    for n in 0..STEPS {
+        site.pass(3_600_000 / STEPS as i64);
+        let begun = Instant::now();
+        let body = body(n);
+        let signature = signed(SECRET, &body, site.now());
+        let request = Request::post("/webhooks/stripe").header("host", "agent");
+        let request = request.header("stripe-signature", signature).body(Full::new(body)).unwrap();
+        let answer = connection.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.into_body().collect().await.unwrap();
+        while good.count() <= n {
+            tokio::task::yield_now().await;
+        }
+        arrived.push(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("{:<58} {}", "beside four bad ones, an hour: sent to received", spread(&mut arrived));
+    println!("  meanwhile asked: hangs {}, fails {}", hanging.count(), failing.count());
 }
 
 async fn until(app: &App, count: usize) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent::inbox::State;
 
 use crate::app::{App, Manner};
-use crate::site::{HOUR, Site, about, away, destination, event, here};
+use crate::site::{HOUR, SECOND, Site, about, away, destination, event, here, machine};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_service_is_away_events_wait_and_no_attempt_is_spent() {
@@ -46,6 +46,76 @@ async fn a_service_that_comes_back_gets_at_once_what_it_had_failed_to_take() {
     site.place("books", here());
     let delivered = site.until_delivered("evt_1", "books").await;
     assert_eq!(delivered.attempts, 4, "without a step of the clock, and counted on");
+}
+
+/// Every attempt takes the app down and every start brings it back, as with an event that no version of it can take.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_brings_its_app_down_is_not_tried_at_every_return_and_is_dead_in_the_end() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port)]).await;
+    let crash = async || {
+        site.place("books", away());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        site.place("books", here());
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    };
+    site.keep(&event("evt_1")).await;
+    app.until_asked(1).await;
+    let begun = machine();
+    for _ in 0..10 {
+        crash().await;
+    }
+    // The first retry of the schedule is due after four to six seconds.
+    let schedule = usize::from(machine() - begun > 4 * SECOND);
+    assert!(app.count() <= 2 + schedule, "asked {} times", app.count());
+
+    let begun = site.now();
+    for _ in 0..60 {
+        let delivery = site.until("evt_1", "books", |_| true).await;
+        if delivery.state == State::Dead {
+            let hours = (site.now() - begun) * SECOND / HOUR;
+            assert!((50..=90).contains(&hours), "{hours} h");
+            return;
+        }
+        crash().await;
+        let delivery = site.until("evt_1", "books", |_| true).await;
+        site.pass((delivery.due - site.now() * SECOND).max(0));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    panic!("tried for ever: {:#?}", site.story("evt_1").await.event);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port)]).await;
+    site.pass(30 * 24 * HOUR);
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.attempts == 1).await;
+    app.behave(Manner::Status(200));
+    site.pass(-30 * 24 * HOUR);
+    site.until_delivered("evt_1", "books").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_service_that_stays_away_for_good_is_dead_after_three_days() {
+    let app = App::start(Manner::Status(500)).await;
+    let site = Site::open(vec![destination("books", app.port), destination("other", app.port)]).await;
+    site.keep(&event("evt_1")).await;
+    site.until("evt_1", "books", |delivery| delivery.attempts == 1).await;
+    let look = async || {
+        site.configure(|_| {});
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    site.configure(|setup| setup.destinations.retain(|known| known.name == "other"));
+    look().await;
+    site.pass(71 * HOUR);
+    look().await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Pending).await;
+    site.pass(2 * HOUR);
+    look().await;
+    site.until("evt_1", "books", |delivery| delivery.state == State::Dead).await;
+    site.until("evt_1", "other", |delivery| delivery.state == State::Pending).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,7 @@ pub(in super::super) struct Resend {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["event", "dead"])))]
 pub(in super::super) struct Discard {
-    /// The event's id
+    /// The event's id: also what is still to be tried of it
     pub(in super::super) event: Option<String>,
     /// All deliveries that are dead
     #[arg(long)]

@@ -1,7 +1,8 @@
 //! A deploy key, and the keys that the host shows, by the programs everybody has for it.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::answers::{host_of, port_of};
 use crate::cli::error::CliError;
@@ -22,13 +23,13 @@ pub(super) fn shown_by(url: &str) -> Result<Vec<String>, CliError> {
     let host = host_of(url).unwrap_or_default();
     let port = port_of(url).unwrap_or(22).to_string();
     let scanned = said_by(Command::new("ssh-keyscan").args(["-T", "10", "-p", &port, "--", host]))?;
+    let keys: Vec<&str> = scanned.lines().filter(|line| !line.starts_with('#')).collect();
     let mut found = Vec::new();
-    for line in scanned.lines().filter(|line| !line.starts_with('#')) {
-        let folder = std::env::temp_dir().join(format!("agent-init-{}", std::process::id()));
-        std::fs::write(&folder, format!("{line}\n"))?;
-        let said = said_by(Command::new("ssh-keygen").arg("-lf").arg(&folder));
-        std::fs::remove_file(&folder)?;
-        found.extend(said?.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned));
+    if !keys.is_empty() {
+        // By the standard input: a file of a known name in a folder of everybody's could be somebody's link.
+        let said = fed(Command::new("ssh-keygen").args(["-lf", "-"]), &(keys.join("\n") + "\n"))?;
+        let words = said.split_whitespace().filter(|word| word.starts_with("SHA256:"));
+        found.extend(words.map(str::to_owned));
     }
     if found.is_empty() {
         return Err(CliError::Usage {
@@ -42,9 +43,22 @@ pub(super) fn shown_by(url: &str) -> Result<Vec<String>, CliError> {
 }
 
 fn said_by(command: &mut Command) -> Result<String, CliError> {
+    fed(command, "")
+}
+
+/// What a program says when it reads this, of a few lines.
+fn fed(command: &mut Command, input: &str) -> Result<String, CliError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |message: String| CliError::Usage { message, hint: None };
-    let output = command.output().map_err(|error| CliError::Usage {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.spawn().and_then(|mut child| {
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that ends without reading says why itself.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        child.wait_with_output()
+    });
+    let output = output.map_err(|error| CliError::Usage {
         message: format!("{program} cannot be run: {error}"),
         hint: Some("install it: apt-get install openssh-client".into()),
     })?;

@@ -6,7 +6,7 @@ use owo_colors::OwoColorize;
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
 use crate::cli::width::{cut, rendered, short, table};
-use crate::overview::{Daemon, Level, Live, Report, ServiceState, Wrong};
+use crate::overview::{Daemon, Events, Level, Live, Report, ServiceState, Wrong};
 use crate::reconcile::HeldBack;
 use crate::record::Target;
 
@@ -24,6 +24,7 @@ pub(in crate::cli) fn text(report: &Report, clock: &Clock, columns: usize) -> St
     lines.extend(report.held_back.iter().flat_map(|held| held_back(held, clock, columns)));
     lines.extend(waiting(report, clock));
     lines.extend(report.drift.iter().map(|what| format!("{} {what} (left as it is)", "~".yellow())));
+    lines.extend(report.events.as_ref().and_then(|events| of_stripe(events, clock)));
     if !report.services.is_empty() {
         lines.push(String::new());
         lines.push(services(&report.services, clock, columns));
@@ -165,6 +166,22 @@ fn waiting(report: &Report, clock: &Clock) -> Vec<String> {
         lines.push(format!("{} more to look at when the run in progress ends", "*".cyan().bold()));
     }
     lines
+}
+
+/// What is left to do of Stripe's events, if anything is.
+fn of_stripe(events: &Events, clock: &Clock) -> Option<String> {
+    let oldest = events.oldest.map(|at| format!(", the oldest received {}", clock.ago(at)));
+    let pending = format!("{} to be delivered{}", events.pending, oldest.unwrap_or_default());
+    match (events.pending, events.dead) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("{} Stripe events: {pending}", "*".cyan().bold())),
+        (_, dead) => {
+            let dead = format!("{dead} dead").red().to_string();
+            let pending = if events.pending == 0 { String::new() } else { format!("; {pending}") };
+            let list = "agent stripe events --state dead";
+            Some(format!("{} Stripe events: {dead} ({list}){pending}", "!".red().bold()))
+        }
+    }
 }
 
 fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String {

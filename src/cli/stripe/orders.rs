@@ -51,7 +51,7 @@ pub(super) async fn discard(config: &Config, asked: args::Discard, out: &Out) ->
     let scope = Scope { which, destination: asked.to };
     let discarded: Discarded = give(config, "discard", &scope).await?;
     out.answer(&discarded, |discarded| match discarded.deliveries {
-        0 => "nothing is dead".to_owned(),
+        0 => "there is nothing to give up".to_owned(),
         1 => "1 delivery is given up".to_owned(),
         count => format!("{count} deliveries are given up"),
     })?;

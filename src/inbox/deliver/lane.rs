@@ -1,7 +1,7 @@
 //! One destination's lane: takes what is due, keeps to the number of requests at once, waits while the service is
 //! away.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Milliseconds after which the store is looked into although no bell rang: a sender that hangs up between the
 /// commit and the bell takes the ringing along.
 const UNRUNG: i64 = 10_000;
+/// Milliseconds in which a delivery is brought forward once at most, however often its service comes back: the event
+/// itself may be what brings the service down.
+const FRESHENED: i64 = 10 * 60 * 1000;
 
 pub(super) struct Lane {
     inbox: Inbox,
@@ -44,6 +47,8 @@ pub(super) struct Lane {
     look: i64,
     /// The service was away when last seen.
     away: bool,
+    /// Deliveries that were brought forward lately, and when.
+    freshened: HashMap<i64, i64>,
     /// How many attempts were begun: instances are asked in turn.
     turn: usize,
 }
@@ -62,6 +67,7 @@ impl Lane {
             under_way: HashSet::new(),
             look: 0,
             away: false,
+            freshened: HashMap::new(),
             turn: 0,
         }
     }
@@ -93,7 +99,9 @@ impl Lane {
             self.freshen().await;
         }
         let room = destination.concurrency.max(1);
-        if self.waiting.is_empty() && self.attempts.len() < room && self.look <= self.inbox.now() {
+        // Nothing is put off for longer than this unless the clock was set back since.
+        let look = self.look <= self.inbox.now() || self.look > self.inbox.now() + UNRUNG;
+        if self.waiting.is_empty() && self.attempts.len() < room && look {
             self.fill(room).await;
         }
         while self.attempts.len() < room
@@ -144,9 +152,18 @@ impl Lane {
 
     async fn freshen(&mut self) {
         let (name, now) = (self.name.clone(), self.inbox.now());
-        let freshened = self.inbox.shared.store.write(move |tx| rows::freshen(tx, &name, now)).await;
+        self.freshened.retain(|_, at| now - *at < FRESHENED);
+        let spared = self.freshened.clone();
+        let freshened = self.inbox.shared.store.write(move |tx| rows::freshen(tx, &name, now, &spared)).await;
         match freshened {
-            Ok(count) => tracing::info!(destination = self.name, count, "back: delivering what waited"),
+            Ok(numbers) => {
+                tracing::info!(
+                    destination = self.name,
+                    count = numbers.len(),
+                    "back: delivering what waited"
+                );
+                self.freshened.extend(numbers.into_iter().map(|number| (number, now)));
+            }
             Err(error) => tracing::error!(destination = self.name, "{}", report::line(&error)),
         }
         self.look = 0;

@@ -1,6 +1,6 @@
 //! What is to be delivered now, and when to look again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -72,29 +72,32 @@ pub(in super::super) fn due(
     under_way: &HashSet<i64>,
     limit: usize,
 ) -> Result<Due, Error> {
-    let mut statement = sql.prepare_cached(
-        "SELECT number FROM inbox_deliveries d
-         WHERE destination = ?1 AND state = 'pending' AND due <= ?2 AND (lane IS NULL OR NOT EXISTS (
-             SELECT 1 FROM inbox_deliveries earlier
-             WHERE earlier.destination = d.destination AND earlier.lane = d.lane AND earlier.number < d.number
-                 AND earlier.state = 'pending' AND earlier.lane IS NOT NULL))
-         ORDER BY due, number",
-    )?;
-    let mut rows = statement.query((destination, now))?;
     let mut found = Due::default();
     let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        let number = row.get(0)?;
-        if under_way.contains(&number) {
-            continue;
+    // No gap is as long as the second condition says: what is due so late was put off by a clock that was wrong.
+    for when in ["due <= ?2", "due > ?2 + 54000000"] {
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT number FROM inbox_deliveries d
+             WHERE destination = ?1 AND state = 'pending' AND {when} AND (lane IS NULL OR NOT EXISTS (
+                 SELECT 1 FROM inbox_deliveries earlier
+                 WHERE earlier.destination = d.destination AND earlier.lane = d.lane AND earlier.number < d.number
+                     AND earlier.state = 'pending' AND earlier.lane IS NOT NULL))
+             ORDER BY due, number"
+        ))?;
+        let mut rows = statement.query((destination, now))?;
+        while let Some(row) = rows.next()? {
+            let number = row.get(0)?;
+            if under_way.contains(&number) {
+                continue;
+            }
+            if found.parcels.len() >= limit || bytes > BYTES {
+                found.more = true;
+                break;
+            }
+            let Some(parcel) = parcel(sql, number)? else { continue };
+            bytes += parcel.body.len();
+            found.parcels.push(parcel);
         }
-        if found.parcels.len() >= limit || bytes > BYTES {
-            found.more = true;
-            break;
-        }
-        let Some(parcel) = parcel(sql, number)? else { continue };
-        bytes += parcel.body.len();
-        found.parcels.push(parcel);
     }
     found.next = sql
         .prepare_cached(
@@ -110,11 +113,27 @@ pub(in super::super) fn parcel(sql: &Connection, number: i64) -> Result<Option<P
     Ok(statement.query_row([number], read).optional()?)
 }
 
-/// Everything pending for a destination that is back starts anew, now: what kept it from taking them is over.
-pub(in super::super) fn freshen(tx: &Connection, destination: &str, now: i64) -> Result<usize, Error> {
-    let mut statement = tx.prepare_cached(
-        "UPDATE inbox_deliveries SET cause = 'retry', step = 0, due = ?2
-         WHERE destination = ?1 AND state = 'pending' AND due > ?2",
+/// What is pending for a destination that is back is due now, but for the deliveries `spared`. Which these were.
+///
+/// It is an attempt beside the schedule, so the schedule's next gap is the one that it interrupts: a service that comes
+/// back often wears out nothing, and one that an event brings down every time still comes to the end of its three days.
+pub(in super::super) fn freshen(
+    tx: &Connection,
+    destination: &str,
+    now: i64,
+    spared: &HashMap<i64, i64>,
+) -> Result<Vec<i64>, Error> {
+    let mut waiting = tx.prepare_cached(
+        "SELECT number FROM inbox_deliveries WHERE destination = ?1 AND state = 'pending' AND due > ?2",
     )?;
-    Ok(statement.execute((destination, now))?)
+    let waiting = waiting.query_map((destination, now), |row| row.get(0))?;
+    let mut freshened: Vec<i64> = waiting.collect::<Result<_, _>>()?;
+    freshened.retain(|number| !spared.contains_key(number));
+    let mut freshen = tx.prepare_cached(
+        "UPDATE inbox_deliveries SET cause = 'retry', step = max(step - 1, 0), due = ?2 WHERE number = ?1",
+    )?;
+    for number in &freshened {
+        freshen.execute((number, now))?;
+    }
+    Ok(freshened)
 }

@@ -31,7 +31,7 @@ pub(in super::super) struct Kept {
 /// Keeps the event once, with a delivery for every destination that wants it.
 ///
 /// "Seen" is not "delivered": one that comes again revives what is dead of it, and finds destinations that have
-/// appeared since. Nothing else of what is kept changes.
+/// appeared since. Nothing else of what is kept changes. But one that a person made up stands in nobody's way.
 pub(in super::super) fn keep(tx: &Connection, incoming: &Incoming, setup: &Setup) -> Result<Kept, Error> {
     let wanting: Vec<&Destination> = setup.wanting(&incoming.endpoint, &incoming.head.kind).collect();
     let (number, fresh) = event(tx, incoming, !wanting.is_empty())?;
@@ -54,6 +54,9 @@ pub(in super::super) fn keep(tx: &Connection, incoming: &Incoming, setup: &Setup
 /// The event's number, and whether it is new.
 fn event(tx: &Connection, incoming: &Incoming, claimed: bool) -> Result<(i64, bool), Error> {
     let Incoming { endpoint, head, .. } = incoming;
+    if !incoming.simulated {
+        make_room(tx, endpoint, &head.id)?;
+    }
     let inserted = tx
         .prepare_cached(
             "INSERT INTO inbox_events (endpoint, id, kind, thin, livemode, account, object, created, received,
@@ -87,6 +90,25 @@ fn event(tx: &Connection, incoming: &Incoming, claimed: bool) -> Result<(i64, bo
         )?
         .query_row((endpoint, &head.id, claimed), |row| row.get(0))?;
     Ok((number, false))
+}
+
+/// What a person made up under this id gives way to the real event: it is kept under another name, so that an attempt
+/// under way ends where it began, and is tried no more.
+fn make_room(tx: &Connection, endpoint: &str, id: &str) -> Result<(), Error> {
+    let made_up = tx
+        .prepare_cached(
+            "UPDATE inbox_events SET id = id || '.simulated.' || number
+             WHERE endpoint = ?1 AND id = ?2 AND simulated RETURNING number",
+        )?
+        .query_row((endpoint, id), |row| row.get::<_, i64>(0))
+        .optional()?;
+    if let Some(number) = made_up {
+        tx.prepare_cached(
+            "UPDATE inbox_deliveries SET state = 'discarded' WHERE event = ?1 AND state IN ('pending', 'dead')",
+        )?
+        .execute([number])?;
+    }
+    Ok(())
 }
 
 /// The delivery's number if there is something to do for it now: it is new, or was dead.

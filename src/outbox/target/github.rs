@@ -75,7 +75,7 @@ impl Statuses {
         match &news.what {
             What::Begun { run } | What::Ended { run, .. } => run.kind != Kind::Heal,
             What::HeldBack { .. } => true,
-            What::Trouble { .. } | What::Recovered { .. } => false,
+            What::Trouble { .. } | What::DeadLetters { .. } | What::Recovered { .. } => false,
         }
     }
 
@@ -111,7 +111,7 @@ fn statuses(news: &News) -> Vec<(&str, &'static str, String)> {
                 .map(|revision| (revision, "failure", format!("rolled back: {}", said(news))));
             [Some((run.revision.as_str(), state, text)), out].into_iter().flatten().collect()
         }
-        What::Trouble { .. } | What::Recovered { .. } => Vec::new(),
+        What::Trouble { .. } | What::DeadLetters { .. } | What::Recovered { .. } => Vec::new(),
     }
 }
 
