@@ -4,35 +4,39 @@
 //!
 //! Without a service manager nothing is kept, and nothing else changes.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
+use listenfd::ListenFd;
 use sd_notify::NotifyState::{FdName, FdStore, FdStoreRemove};
 use tokio::net::{TcpListener, UnixListener};
 
-/// What the process before this one left behind, by name.
-pub(super) struct Kept(BTreeMap<String, OwnedFd>);
+/// What the process before this one left behind, with the name of each until it is taken.
+pub(super) struct Kept {
+    handed: ListenFd,
+    names: Vec<Option<String>>,
+}
 
 impl Kept {
     /// Whatever was handed over. Once in a process: what is taken is owned.
-    #[allow(unsafe_code)]
     pub(super) fn take() -> Self {
-        let handed = sd_notify::listen_fds_with_names().into_iter().flatten();
-        // SAFETY: the service manager gave these to this very process (LISTEN_PID is checked), and nothing else here
-        // knows of them.
-        Self(handed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
+        // Named in the order of their numbers (sd_listen_fds_with_names(3)).
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let handed = ListenFd::from_env();
+        let mut names: Vec<_> = names.split(':').map(|name| Some(name.to_owned())).collect();
+        names.resize(handed.len(), None);
+        Self { handed, names }
     }
 
     /// A TCP listener: the one before if it was at this address, else a new one.
     pub(super) async fn tcp(&mut self, name: &str, at: SocketAddr) -> io::Result<TcpListener> {
-        if let Some(fd) = self.0.remove(name) {
-            let before = std::net::TcpListener::from(fd);
-            if before.local_addr().is_ok_and(|was| was == at) {
-                before.set_nonblocking(true)?;
-                return TcpListener::from_std(before);
-            }
+        if let Some(index) = self.find(name)
+            && let Some(before) = self.handed.take_tcp_listener(index)?
+            && before.local_addr().is_ok_and(|was| was == at)
+        {
+            before.set_nonblocking(true)?;
+            return TcpListener::from_std(before);
         }
         let listener = TcpListener::bind(at).await?;
         keep(name, listener.as_fd());
@@ -42,20 +46,27 @@ impl Kept {
     /// A new Unix listener, to be kept from now on, and the one before, at which some may still wait. Nobody else can
     /// come to that one, whose path the new one has taken over.
     pub(super) fn unix(&mut self, name: &str, new: UnixListener) -> io::Result<Vec<UnixListener>> {
-        let before = self.0.remove(name).map(|fd| {
-            let before = std::os::unix::net::UnixListener::from(fd);
+        let index = self.find(name);
+        let before = index.map(|index| self.handed.take_unix_listener(index)).transpose()?.flatten();
+        let before = before.map(|before| {
             before.set_nonblocking(true)?;
             UnixListener::from_std(before)
         });
         keep(name, new.as_fd());
         before.into_iter().chain([Ok(new)]).collect()
     }
+
+    fn find(&mut self, name: &str) -> Option<usize> {
+        let index = self.names.iter().position(|one| one.as_deref() == Some(name))?;
+        self.names[index] = None;
+        Some(index)
+    }
 }
 
 /// What nobody asked for any more need not be kept.
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.0.keys().for_each(|name| forget(name));
+        self.names.iter().flatten().for_each(|name| forget(name));
     }
 }
 
