@@ -22,7 +22,7 @@ use crate::stack::{WEB, dockerfile};
 use crate::world::World;
 
 /// Points of a kind, by default.
-const SHARE: usize = 4;
+const SHARE: usize = 3;
 
 /// What the agent does when it is killed.
 trait Act {
