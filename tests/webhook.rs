@@ -56,7 +56,7 @@ async fn a_push_to_the_watched_branch_wakes_the_loop_and_names_the_delivery() {
     let body = push("refs/heads/master");
     let answer = post(&site, "push", "72d3162e", &signed_with(SECRET, &body), &body).await;
     assert_eq!((answer.status, &*answer.text), (202, "accepted: looking at `master`\n"));
-    assert_eq!(site.wakes.next().await, Reason::Webhook { delivery: "72d3162e".into() });
+    assert_eq!(site.wakes.next(|_| ()).await, Reason::Webhook { delivery: "72d3162e".into() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +154,7 @@ async fn a_delivery_sent_again_is_known_also_after_a_restart() {
     let body = push("refs/heads/master");
     let signature = signed_with(SECRET, &body);
     assert_eq!(post(&site, "push", "again", &signature, &body).await.status, 202);
-    site.wakes.next().await;
+    site.wakes.next(|_| ()).await;
     for site in [&site.restart().await] {
         let answer = post(site, "push", "again", &signature, &body).await;
         assert_eq!((answer.status, &*answer.text), (200, "already seen: `again`\n"));
@@ -168,7 +168,7 @@ async fn an_accepted_push_is_pending_after_a_restart() {
     let body = push("refs/heads/master");
     assert_eq!(post(&site, "push", "kept", &signed_with(SECRET, &body), &body).await.status, 202);
     let site = site.restart().await;
-    assert_eq!(site.wakes.next().await, Reason::Webhook { delivery: "kept".into() });
+    assert_eq!(site.wakes.next(|_| ()).await, Reason::Webhook { delivery: "kept".into() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +189,7 @@ async fn a_burst_of_thirty_pushes_is_at_most_two_turns() {
     let turns = tokio::spawn(async move {
         let mut turns = Vec::new();
         loop {
-            turns.push(wakes.next().await);
+            turns.push(wakes.next(|_| ()).await);
             // The first turn takes as long as the burst.
             let _ = waiting.clone().wait_for(|answered| *answered).await;
             if wakes.pending().is_none() {

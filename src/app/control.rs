@@ -43,11 +43,13 @@ pub fn router<E: Engine>(world: Arc<Reconciler<E>>) -> Router {
 
 /// The daemon's status, as seen from inside it.
 pub fn status_of<E: Engine>(world: &Reconciler<E>) -> Status {
+    // Before the situation: a wake that is no longer pending has begun its turn there.
+    let pending = world.wakes.pending().is_some();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         situation: world.situation.borrow().clone(),
-        pending: world.wakes.pending().is_some(),
+        pending,
     }
 }
 

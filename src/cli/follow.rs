@@ -13,6 +13,8 @@ use crate::model::run::RunId;
 use crate::reconcile::{Doing, HeldBack, Situation, Wrong};
 use crate::record::{Record, Run};
 
+/// Between two looks: short at first, for what is done at once.
+const SOON: Duration = Duration::from_millis(10);
 const EVERY: Duration = Duration::from_millis(100);
 /// How long a daemon may be away, for a restart, before following it is given up.
 const AWAY: Duration = Duration::from_secs(15);
@@ -54,7 +56,7 @@ async fn watch(
     progress: &mut Progress<'_>,
 ) -> Result<Rest, CliError> {
     let mut idle_since = None;
-    let mut heard = Instant::now();
+    let (mut heard, mut pause) = (Instant::now(), SOON);
     loop {
         let status = match agent.status().await {
             Ok(status) => status,
@@ -70,15 +72,15 @@ async fn watch(
             idle_since = None;
         } else {
             let since = *idle_since.get_or_insert_with(Instant::now);
-            // Between taking the wake and beginning its turn the loop looks idle, for less than one look.
-            let turned = status.situation.turns > accepted.turns && since.elapsed() >= EVERY;
+            let turned = status.situation.turns > accepted.turns;
             if turned || since.elapsed() > IDLE {
                 let switched_at = run.as_ref().and_then(|run| progress.switched_at(run.id));
                 let Situation { wrong, tip, held_back, .. } = status.situation;
                 return Ok(Rest { run, switched_at, wrong, tip, held_back });
             }
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = EVERY.min(pause + pause / 4);
     }
 }
 

@@ -63,7 +63,7 @@ impl Agent {
     pub(super) async fn drive(&self) -> Infallible {
         if let Self::Alone(world) = self {
             while world.wakes.pending().is_some() {
-                let reason = world.wakes.next().await;
+                let reason = world.next_wake().await;
                 world.turn(&reason).await;
             }
         }

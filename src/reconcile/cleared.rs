@@ -26,8 +26,6 @@ impl<E: Engine> Reconciler<E> {
         if *reason == Reason::Poll && self.still_held_back(tip) {
             return Ok(false);
         }
-        let mirror = self.mirror.clone();
-        blocking(move || Ok(mirror.fetch(None)?)).await?;
         self.cleared(tip).await
     }
 
@@ -48,8 +46,6 @@ impl<E: Engine> Reconciler<E> {
         if !self.clearance.asks() {
             return Ok(true);
         }
-        let mirror = self.mirror.clone();
-        blocking(move || Ok(mirror.fetch(None)?)).await?;
         Ok(self.objection(tip).await?.is_none())
     }
 

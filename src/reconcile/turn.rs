@@ -40,7 +40,7 @@ impl<E: Engine> Reconciler<E> {
     pub async fn run(&self, stop: CancellationToken) {
         loop {
             let reason = tokio::select! {
-                reason = self.wakes.next() => reason,
+                reason = self.next_wake() => reason,
                 () = self.pause_over() => Reason::PauseOver,
                 () = stop.cancelled() => return,
             };
@@ -48,14 +48,24 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
+    /// Waits for a wake. From the moment it is taken the loop is seen to be at work.
+    pub async fn next_wake(&self) -> Reason {
+        self.wakes.next(|reason| self.begin(reason)).await
+    }
+
+    fn begin(&self, reason: &Reason) {
+        let doing = Doing::Turn { why: reason.to_string(), since: now(), run: None };
+        self.situation.send_modify(|situation| situation.doing = doing);
+    }
+
     /// One turn. Its trouble, if it met some, is in the situation afterwards.
     pub async fn turn(&self, reason: &Reason) {
         let resting = self.still_backing_off(reason);
         if resting && !looks_at_containers(reason) {
+            self.situation.send_modify(|situation| situation.doing = Doing::Idle);
             return;
         }
-        let doing = Doing::Turn { why: reason.to_string(), since: now(), run: None };
-        self.situation.send_modify(|situation| situation.doing = doing);
+        self.begin(reason);
         let result = if resting { self.only_mend(reason).await } else { self.reach(reason).await };
         let again = matches!(result, Err(Trouble::Newer));
         self.settle(result, resting).await;
@@ -229,10 +239,15 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
-    /// Asks the remote where the branch points.
+    /// Asks the remote where the branch points, and brings what is missing of it here in the same conversation: over a
+    /// network each one costs more than all that a turn does with it.
     pub(super) async fn look(&self) -> Result<Revision, Trouble> {
         let mirror = self.mirror.clone();
-        let tip = blocking(move || Ok(mirror.tip()?)).await?;
+        let fetched = blocking(move || Ok(mirror.fetch(None)?)).await?;
+        if let Some(why) = fetched.recloned {
+            tracing::warn!("the mirror was cloned anew: {why}");
+        }
+        let tip = fetched.revision;
         self.situation.send_if_modified(|situation| {
             situation.looked_at = Some(now());
             situation.tip.replace(tip.to_string()).as_deref() != Some(tip.as_str())
@@ -290,11 +305,7 @@ impl<E: Engine> Reconciler<E> {
     /// As long as it cannot be found out, it does not: a pin holds.
     async fn descends(&self, tip: &Revision, from: &Revision) -> bool {
         let (mirror, tip, from) = (self.mirror.clone(), tip.clone(), from.clone());
-        let found = blocking(move || {
-            mirror.fetch(None)?;
-            Ok(mirror.is_ancestor(&from, &tip)?)
-        });
-        match found.await {
+        match blocking(move || Ok(mirror.is_ancestor(&from, &tip)?)).await {
             Ok(descends) => descends,
             Err(Trouble::Failure { failure, .. }) => {
                 tracing::warn!("whether the pin still holds: {}", failure.message);
@@ -305,20 +316,13 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn deploy(&self, tip: &Revision, reason: &Reason) -> Result<(), Trouble> {
-        let (mirror, applied) = (self.mirror.clone(), self.record.applied().await?);
-        let fetched = blocking(move || Ok(mirror.fetch(applied.as_ref())?)).await?;
-        if fetched.forced {
-            tracing::warn!("the branch was rewritten: it no longer contains the revision that runs");
+        if let Some(applied) = self.record.applied().await? {
+            let (mirror, tip) = (self.mirror.clone(), tip.clone());
+            if blocking(move || Ok(mirror.is_rewritten(&applied, &tip)?)).await? {
+                tracing::warn!("the branch was rewritten: it no longer contains the revision that runs");
+            }
         }
-        if let Some(why) = fetched.recloned {
-            tracing::warn!("the mirror was cloned anew: {why}");
-        }
-        // The branch may have moved between the look and the fetch: what was fetched counts.
-        let revision = if fetched.revision == *tip { tip } else { &fetched.revision };
-        if revision != tip && !self.cleared(revision).await? {
-            return Ok(());
-        }
-        self.run_to(Kind::Deploy, &Goal::Revision(revision), &reason.to_string()).await
+        self.run_to(Kind::Deploy, &Goal::Revision(tip), &reason.to_string()).await
     }
 
     /// The turn is over: what it met is what is wrong now, or else what keeps the tip from going live.

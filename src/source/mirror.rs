@@ -85,11 +85,6 @@ impl Mirror {
         &self.remote
     }
 
-    /// Asks where the branch points. Nothing is transferred and the mirror is not looked at.
-    pub fn tip(&self) -> Result<Revision, SourceError> {
-        Self::ask(&self.remote)
-    }
-
     /// Brings the mirror to where the branch points now, in one conversation, and compares with `previous`.
     /// A damaged or overgrown mirror is cloned anew on the way.
     pub fn fetch(&self, previous: Option<&Revision>) -> Result<Fetched, SourceError> {
@@ -103,13 +98,20 @@ impl Mirror {
         };
         let mut fetched = attempt?;
         if let Some(previous) = previous {
-            fetched.forced = !self.is_ancestor(previous, &fetched.revision)?;
-            if fetched.forced && self.remote.refuses_rewrites() {
-                let (branch, previous) = (self.remote.branch().to_owned(), previous.clone());
-                return Err(SourceError::Rewritten { branch, previous, now: fetched.revision });
-            }
+            fetched.forced = self.is_rewritten(previous, &fetched.revision)?;
         }
         Ok(fetched)
+    }
+
+    /// Whether the branch, now at `tip`, no longer contains the revision `previous`: a force-push. An error where
+    /// the configuration refuses that.
+    pub fn is_rewritten(&self, previous: &Revision, tip: &Revision) -> Result<bool, SourceError> {
+        let rewritten = !self.is_ancestor(previous, tip)?;
+        if rewritten && self.remote.refuses_rewrites() {
+            let (branch, previous) = (self.remote.branch().to_owned(), previous.clone());
+            return Err(SourceError::Rewritten { branch, previous, now: tip.clone() });
+        }
+        Ok(rewritten)
     }
 
     fn fetch_here(&self) -> Result<Fetched, SourceError> {
@@ -246,7 +248,7 @@ fn download(remote: &Remote, repo: &Repository) -> Result<(Revision, bool), Sour
         .remote_anonymous(remote.url())
         .map_err(|source| SourceError::Broken { url: remote.url().to_owned(), source })?;
     let (mut connection, tip) = connect(remote, &mut git)?;
-    check_last(repo)?;
+    let last = last(repo)?;
     let missing = match objects::commit(repo, &tip) {
         Ok(_) => false,
         Err(SourceError::UnknownRevision { .. }) => true,
@@ -271,16 +273,20 @@ fn download(remote: &Remote, repo: &Repository) -> Result<(Revision, bool), Sour
     }
     // Only now, with the objects there: a reference to nothing would be damage of our own making.
     let id = objects::commit(repo, &tip)?.id();
-    repo.reference(TIP, id, true, "fetch").map_err(|error| objects::damaged(repo, error))?;
+    if last != Some(id) {
+        repo.reference(TIP, id, true, "fetch").map_err(|error| objects::damaged(repo, error))?;
+    }
     Ok((tip, missing))
 }
 
-/// What the last fetch brought must be there still, or the remote is told that we have what we have not.
-fn check_last(repo: &Repository) -> Result<(), SourceError> {
-    match repo.find_reference(TIP).and_then(|reference| reference.peel_to_tree()) {
-        Err(error) if error.class() == ErrorClass::Reference && error.code() == ErrorCode::NotFound => Ok(()),
+/// What the last fetch brought. It must be there still, or the remote is told that we have what we have not.
+fn last(repo: &Repository) -> Result<Option<git2::Oid>, SourceError> {
+    match repo.find_reference(TIP).and_then(|last| last.peel_to_tree().map(|_| last.target())) {
+        Err(error) if error.class() == ErrorClass::Reference && error.code() == ErrorCode::NotFound => {
+            Ok(None)
+        }
         Err(error) => Err(objects::damaged(repo, error)),
-        Ok(_) => Ok(()),
+        Ok(last) => Ok(last),
     }
 }
 

@@ -176,7 +176,7 @@ mod tests {
         let stop = CancellationToken::new();
         let timer = tokio::spawn(schedule.run(wakes.clone(), clock, stop.clone()));
         for _ in 0..3 {
-            assert_eq!(wakes.next().await, Reason::Poll);
+            assert_eq!(wakes.next(|_| ()).await, Reason::Poll);
         }
         stop.cancel();
         timer.await.unwrap();

@@ -78,8 +78,9 @@ impl Wakes {
     }
 
     /// Waits until woken and begins a turn: the flag is down when this returns, and up again with any later
-    /// wake. Dropping the future loses no wake.
-    pub async fn next(&self) -> Reason {
+    /// wake. Dropping the future loses no wake. `begun` is called before anyone can see the flag down, so that
+    /// whoever sees neither flag nor turn knows that the turn is over.
+    pub async fn next(&self, begun: impl Fn(&Reason)) -> Reason {
         loop {
             let seen = self.woken().await;
             if let Err(error) = self.clear(seen).await {
@@ -93,7 +94,10 @@ impl Wakes {
             // Nothing is awaited from here on, so that the flag and its taker cannot part.
             let mut taken = None;
             self.latest.send_if_modified(|latest| {
-                taken = latest.take_if(|pending| pending.sequence == seen);
+                if let Some(pending) = latest.as_ref().filter(|pending| pending.sequence == seen) {
+                    begun(&pending.reason);
+                    taken = latest.take();
+                }
                 taken.is_some()
             });
             if let Some(pending) = taken {
@@ -228,14 +232,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wakes = Wakes::open(store(&folder), "shop").await.unwrap();
         wakes.wake(Reason::Boot).await.unwrap();
-        assert_eq!(wakes.next().await, Reason::Boot);
+        assert_eq!(wakes.next(|_| ()).await, Reason::Boot);
         assert!(!pending_now(&wakes).await, "taken when the turn begins");
         futures_util::future::join_all((0..30).map(|_| wakes.wake(Reason::Poll))).await;
         wakes.wake(Reason::Cli).await.unwrap();
         let webhook = Reason::Webhook { delivery: "72d3162e".into() };
         wakes.wake(webhook).await.unwrap();
         wakes.wake(Reason::Poll).await.unwrap();
-        assert_eq!(wakes.next().await, Reason::Cli, "the weightiest names the reason");
+        assert_eq!(wakes.next(|_| ()).await, Reason::Cli, "the weightiest names the reason");
         assert!(!pending_now(&wakes).await);
         assert_eq!(on_disk(&wakes.store).await, None);
     }
@@ -249,7 +253,7 @@ mod tests {
         let wakes = Wakes::open(store(&folder), "shop").await.unwrap();
         assert_eq!(wakes.pending().map(|pending| pending.reason), Some(reason.clone()));
         wakes.wake(Reason::Boot).await.unwrap();
-        assert_eq!(wakes.next().await, Reason::Boot, "newer than what was left on disk");
+        assert_eq!(wakes.next(|_| ()).await, Reason::Boot, "newer than what was left on disk");
         drop(wakes);
 
         let wakes = Wakes::open(store(&folder), "shop").await.unwrap();
@@ -265,7 +269,7 @@ mod tests {
         shop.wake(Reason::Cli).await.unwrap();
         assert!(!pending_now(&blog).await);
         blog.wake(Reason::Poll).await.unwrap();
-        assert_eq!(shop.next().await, Reason::Cli);
+        assert_eq!(shop.next(|_| ()).await, Reason::Cli);
         assert!(on_disk(&shop.store).await.is_none());
         assert!(blog.pending().is_some());
     }
@@ -287,8 +291,8 @@ mod tests {
         let wakes = Wakes::open(store(&folder), "shop").await.unwrap();
         wakes.wake(Reason::Drift).await.unwrap();
         // Polled once: it has asked the disk to lower the flag and waits for that.
-        tokio::select! { biased; _ = wakes.next() => panic!("cleared without waiting for the disk"), () = std::future::ready(()) => {} }
-        assert_eq!(wakes.next().await, Reason::Drift);
+        tokio::select! { biased; _ = wakes.next(|_| ()) => panic!("cleared without waiting for the disk"), () = std::future::ready(()) => {} }
+        assert_eq!(wakes.next(|_| ()).await, Reason::Drift);
     }
 
     #[tokio::test]
@@ -305,7 +309,7 @@ mod tests {
         let mut turns = 0;
         loop {
             turns += 1;
-            if wakes.next().await == (Reason::Webhook { delivery: last.into() }) {
+            if wakes.next(|_| ()).await == (Reason::Webhook { delivery: last.into() }) {
                 break;
             }
         }

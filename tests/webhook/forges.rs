@@ -220,13 +220,13 @@ async fn a_push_from_every_forge_wakes_the_loop_once() {
         let (id, body) = (format!("push-{n}"), sender.wanted());
         let answer = deliver(&site, sender, &id, &body).await;
         assert_eq!((answer.status, &*answer.text), (202, "accepted: looking at `master`\n"), "{sender:?}");
-        assert_eq!(site.wakes.next().await, Reason::Webhook { delivery: id.clone() });
+        assert_eq!(site.wakes.next(|_| ()).await, Reason::Webhook { delivery: id.clone() });
         let again = deliver(&site, sender, &id, &body).await;
         assert_eq!((again.status, &*again.text), (200, &*format!("already seen: `{id}`\n")), "{sender:?}");
         assert!(site.wakes.pending().is_none());
         let old = sender.headers(sender.secrets()[1], &format!("old-{n}"), &body);
         assert_eq!(send(&site, sender.path(), &old, &body).await.status, 202, "{sender:?}");
-        site.wakes.next().await;
+        site.wakes.next(|_| ()).await;
     }
 }
 
