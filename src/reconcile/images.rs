@@ -1,6 +1,10 @@
 //! Which image each service runs: a tag made from a build's inputs, or a name pinned to its content.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::OnceCell;
 
 use crate::engine::{BuildOrder, Engine, EngineError};
 use crate::model::Revision;
@@ -22,6 +26,9 @@ pub(super) struct Images {
     pub(super) missing: BTreeSet<String>,
 }
 
+/// The engine and the mirror are asked about so many services at once.
+const AT_ONCE: usize = 8;
+
 /// Resolves every service's image. Base images and images of others are pulled when they are not here.
 pub(super) async fn resolve<E: Engine>(
     world: &Reconciler<E>,
@@ -30,40 +37,81 @@ pub(super) async fn resolve<E: Engine>(
     before: Option<&Desired>,
     warnings: &mut Vec<String>,
 ) -> Result<Images, Trouble> {
+    let asked = Asked { world, there: Once::default(), pulled: Once::default() };
+    let sources = project.services.iter().map(|(name, service)| asked.source(revision, name, service, before));
+    let sources: Vec<_> = stream::iter(sources.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
     let mut images = Images::default();
     // Equal inputs are built once, under the name of the first service that has them.
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
-    for (name, service) in &project.services {
-        let image = match &service.build {
-            Some(build) => {
-                let (hash, order, context) = world.inputs(revision, name, build, warnings).await?;
-                let tag =
-                    tags.entry(hash.clone()).or_insert_with(|| format!("{}-{name}:{hash}", project.name));
-                if !images.orders.contains_key(tag) {
-                    if world.engine.image(tag).await?.is_none() {
-                        images.missing.insert(tag.clone());
-                    }
-                    let order = BuildOrder { tag: tag.clone(), ..order };
-                    images.orders.insert(tag.clone(), (order, context));
-                }
+    for (name, source) in project.services.keys().zip(sources) {
+        let image = match source? {
+            Source::Pulled(image) => image,
+            Source::Built(Inputs { hash, order, context, warnings: said }) => {
+                warnings.extend(said);
+                let tag = tags.entry(hash).or_insert_with_key(|hash| format!("{}-{name}:{hash}", project.name));
+                let order = BuildOrder { tag: tag.clone(), ..order };
+                images.orders.entry(tag.clone()).or_insert((order, context));
                 ImageRef { name: tag.clone(), id: String::new() }
             }
-            None => world.pinned(name, service, before).await?,
         };
         images.by_service.insert(name.clone(), image);
+    }
+    let looks = images.orders.keys().map(|tag| world.engine.image(tag)).collect::<Vec<_>>();
+    let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    for (tag, found) in images.orders.keys().zip(looks) {
+        if found?.is_none() {
+            images.missing.insert(tag.clone());
+        }
     }
     Ok(images)
 }
 
-impl<E: Engine> Reconciler<E> {
-    async fn inputs(
+/// Where a service's image comes from.
+enum Source {
+    Pulled(ImageRef),
+    Built(Inputs),
+}
+
+/// What goes into a build, and the hash of it.
+struct Inputs {
+    hash: String,
+    order: BuildOrder,
+    context: Context,
+    warnings: Vec<String>,
+}
+
+/// The world, with what was asked of it in this turn: many services have the same image, which is pulled once.
+struct Asked<'a, E> {
+    world: &'a Reconciler<E>,
+    /// Content ids of what is here.
+    there: Once<String, Option<String>>,
+    /// Content ids by reference, and whether the newest was asked for.
+    pulled: Once<(String, bool), String>,
+}
+
+/// Answers that are asked for once, also when several want one at the same time.
+type Once<K, T> = Mutex<BTreeMap<K, Arc<OnceCell<T>>>>;
+
+fn once<K: Ord, T>(answers: &Once<K, T>, key: K) -> Arc<OnceCell<T>> {
+    answers.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+}
+
+impl<E: Engine> Asked<'_, E> {
+    async fn source(
         &self,
         revision: &Revision,
         name: &str,
-        build: &Build,
-        warnings: &mut Vec<String>,
-    ) -> Result<(String, BuildOrder, Context), Trouble> {
-        let (mirror, revision, given) = (self.mirror.clone(), revision.clone(), build.clone());
+        service: &Service,
+        before: Option<&Desired>,
+    ) -> Result<Source, Trouble> {
+        match &service.build {
+            Some(build) => self.inputs(revision, name, build).await.map(Source::Built),
+            None => self.pinned(name, service, before).await.map(Source::Pulled),
+        }
+    }
+
+    async fn inputs(&self, revision: &Revision, name: &str, build: &Build) -> Result<Inputs, Trouble> {
+        let (mirror, revision, given) = (self.world.mirror.clone(), revision.clone(), build.clone());
         let (context, text) = blocking(move || {
             let inline = given.dockerfile_inline.as_deref();
             let path = given.dockerfile.as_deref().unwrap_or("Dockerfile");
@@ -74,9 +122,10 @@ impl<E: Engine> Reconciler<E> {
         })
         .await
         .map_err(|trouble| trouble.of_service(name))?;
-        for pointer in context.lfs_pointers() {
-            warnings.push(format!("{name}: {pointer} is a Git LFS pointer: the build gets the pointer only"));
-        }
+        let pointers = context.lfs_pointers().iter();
+        let warnings = pointers
+            .map(|pointer| format!("{name}: {pointer} is a Git LFS pointer: the build gets the pointer only"))
+            .collect();
         let mut parts = vec![context.hash().to_owned(), build.target.clone().unwrap_or_default()];
         parts.extend(build.args.iter().map(|(name, value)| format!("{name}={value}")));
         parts.extend(build.labels.iter().map(|(name, value)| format!("{name}={value}")));
@@ -93,10 +142,11 @@ impl<E: Engine> Reconciler<E> {
             extra_hosts: build.extra_hosts.clone(),
             shm_size: build.shm_size,
             no_cache: build.no_cache,
-            stack: self.config.stack.name.clone(),
+            stack: self.world.config.stack.name.clone(),
             tag: String::new(),
         };
-        Ok((fingerprint::inputs(parts.iter().map(String::as_str)), order, context))
+        let hash = fingerprint::inputs(parts.iter().map(String::as_str));
+        Ok(Inputs { hash, order, context, warnings })
     }
 
     /// A name that stays what it was until the stack says another one, or asks for the newest each time.
@@ -110,7 +160,7 @@ impl<E: Engine> Reconciler<E> {
         let fresh = matches!(service.pull_policy.as_deref(), Some("always" | "refresh"));
         let known = before.and_then(|before| before.services.get(name)).map(|known| &known.template.image);
         if let Some(known) = known.filter(|known| !fresh && known.name == wanted && !known.id.is_empty())
-            && self.engine.image(&known.id).await?.is_some()
+            && self.is_there(&known.id).await?
         {
             return Ok(known.clone());
         }
@@ -118,6 +168,18 @@ impl<E: Engine> Reconciler<E> {
         Ok(ImageRef { name: wanted, id })
     }
 
+    async fn here(&self, reference: &str, fresh: bool) -> Result<String, Trouble> {
+        let answer = once(&self.pulled, (reference.to_owned(), fresh));
+        answer.get_or_try_init(|| self.world.here(reference, fresh)).await.cloned()
+    }
+
+    async fn is_there(&self, id: &str) -> Result<bool, EngineError> {
+        let answer = once(&self.there, id.to_owned());
+        Ok(answer.get_or_try_init(|| self.world.engine.image(id)).await?.is_some())
+    }
+}
+
+impl<E: Engine> Reconciler<E> {
     /// The content id of an image, pulled if it is not here (or if the newest is asked for).
     async fn here(&self, reference: &str, fresh: bool) -> Result<String, Trouble> {
         let local = self.engine.image(reference).await?;
