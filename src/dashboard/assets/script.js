@@ -55,12 +55,17 @@ function say(text) {
   document.querySelector("#link")?.replaceChildren(text);
 }
 
-const changes = new EventSource(new URL("changes", home));
-changes.addEventListener("change", look);
-// Also after the connection was away: something may have been missed.
-changes.addEventListener("open", look);
-changes.addEventListener("error", () => {
-  say("Not connected");
-  if (changes.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
-});
+function follow() {
+  const changes = new EventSource(new URL("changes", home));
+  changes.addEventListener("change", look);
+  // Also after the connection was away: something may have been missed.
+  changes.addEventListener("open", look);
+  changes.addEventListener("error", () => {
+    say("Not connected");
+    // Refused, and not just away: by a proxy while the agent is down, or because the session is over.
+    if (changes.readyState === EventSource.CLOSED) setTimeout(() => (look(), follow()), 5000);
+  });
+}
+
+follow();
 document.addEventListener("visibilitychange", look);
