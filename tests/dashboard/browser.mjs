@@ -24,6 +24,33 @@ page.on("console", (message) => {
 });
 page.on("pageerror", (error) => complaints.push(String(error)));
 
+// The upper part of the page, as tall as a sheet is.
+async function portrait(width, stack) {
+  await page.evaluate((stack) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(stack, "shop");
+  }, stack);
+  const height = width < 600 ? 1216 : 900;
+  await page.evaluate("scrollTo(0, 0)");
+  const picture = await page.screenshot({ fullPage: true, clip: { x: 0, y: 0, width, height } });
+  return `data:image/png;base64,${picture.toString("base64")}`;
+}
+
+// Desktops one above the other, phones beside them.
+async function compose(views, path) {
+  const board = await (await browser.newContext({ viewport: { width: 1656, height: 1240 } })).newPage();
+  const column = (size) => views.filter((view) => view.size === size).map((view) => `<img class="${size}" src="${view.picture}">`);
+  await board.setContent(`<style>
+    body { margin: 0; display: flex; gap: 12px; padding: 12px; background: #8a938f; }
+    div { display: flex; flex-direction: column; gap: 12px; }
+    img { display: block; border-radius: 8px; }
+    .desktop { width: 828px; height: 602px; object-fit: cover; object-position: top; }
+    .phone { width: 390px; height: 1216px; object-fit: cover; object-position: top; }
+  </style><div>${column("desktop").join("")}</div>${column("phone").join("")}`);
+  await board.screenshot({ path });
+  await board.context().close();
+}
+
 const acts = {
   open: async ({ url }) => {
     for (;;) {
@@ -46,9 +73,11 @@ const acts = {
   url: () => page.url(),
   run: ({ script }) => page.evaluate(script),
   complaints: () => complaints.splice(0),
-  // Every look of the page as it is now: a picture, and what is wrong with it for those who do not see it.
-  look: async ({ shots }) => {
+  // Every look of the page as it is now: a picture, and what is wrong with it for those who do not see it. All of them
+  // side by side in one picture, if there is to be a `sheet`; there the stack has another name.
+  look: async ({ shots, sheet, stack }) => {
     const found = [];
+    const views = [];
     for (const [size, viewport] of Object.entries(sizes)) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
@@ -60,8 +89,10 @@ const acts = {
         found.push(...violations.map(told));
         const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         if (wide > 0) found.push(`${size} ${colorScheme}: ${wide} pixels too wide`);
+        if (sheet) views.push({ size, picture: await portrait(viewport.width, stack) });
       }
     }
+    if (sheet) await compose(views, sheet);
     return found;
   },
   // The same page in a browser that runs no script.
