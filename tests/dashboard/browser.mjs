@@ -24,15 +24,15 @@ page.on("console", (message) => {
 });
 page.on("pageerror", (error) => complaints.push(String(error)));
 
-// The upper part of the page, as tall as a sheet is.
-async function portrait(width, stack) {
-  await page.evaluate((stack) => {
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(stack, "shop");
-  }, stack);
-  const height = width < 600 ? 1216 : 900;
-  await page.evaluate("scrollTo(0, 0)");
-  const picture = await page.screenshot({ fullPage: true, clip: { x: 0, y: 0, width, height } });
+// The upper part of a page as it was in one moment, as tall as a sheet is.
+async function portrait(html, { width }, colorScheme) {
+  const tab = await context.newPage();
+  await tab.setViewportSize({ width, height: width < 600 ? 1216 : 930 });
+  await tab.emulateMedia({ colorScheme });
+  await tab.route(page.url(), (route) => route.fulfill({ contentType: "text/html", body: html }));
+  await tab.goto(page.url());
+  const picture = await tab.screenshot();
+  await tab.close();
   return `data:image/png;base64,${picture.toString("base64")}`;
 }
 
@@ -78,6 +78,7 @@ const acts = {
   look: async ({ shots, sheet, stack }) => {
     const found = [];
     const views = [];
+    const copy = sheet && (await page.content()).replaceAll(stack, "shop").replace(/<script[^>]*>/, "<script>");
     for (const [size, viewport] of Object.entries(sizes)) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
@@ -89,7 +90,7 @@ const acts = {
         found.push(...violations.map(told));
         const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         if (wide > 0) found.push(`${size} ${colorScheme}: ${wide} pixels too wide`);
-        if (sheet) views.push({ size, picture: await portrait(viewport.width, stack) });
+        if (sheet) views.push({ size, picture: await portrait(copy, viewport, colorScheme) });
       }
     }
     if (sheet) await compose(views, sheet);

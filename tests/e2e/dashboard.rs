@@ -223,6 +223,7 @@ fn dead_letters_are_seen_and_sent_again() {
     let mut browser = Browser::start();
     sign_in(&mut browser, &url);
     browser.see_in("Stripe", "2 dead");
+    browser.see("Live, with dead letters");
     assert_eq!(world.pay("evt_3", "invoice.paid"), 200);
     browser.see_in("Stripe", "nobody wanted it");
     browser.looks_right_in_pictures("dead-letters", &world.name);
@@ -247,7 +248,6 @@ fn dead_letters_are_seen_and_sent_again() {
     docker(&["exec", &till, "rm", "/data/closed"]);
     browser.press("link", "Send again");
     browser.see("Send evt_1 again?");
-    browser.looks_right("resend");
     browser.press("button", "Send again");
     browser.see("sending again: 1 delivery");
     assert!(world.kept_at_last(1)[0].body.contains("evt_1"));
@@ -259,6 +259,5 @@ fn dead_letters_are_seen_and_sent_again() {
     browser.see("sending again: 1 delivery");
     assert!(world.kept_at_last(2)[1].body.contains("evt_2"));
     browser.see_in("Stripe", "Everything is delivered.");
-    browser.looks_right("delivered");
     assert_eq!(browser.complaints(), [""; 0]);
 }

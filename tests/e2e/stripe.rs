@@ -61,7 +61,7 @@ pub(crate) fn company() -> World {
     );
     world.repo.write("till/hook", HOOK);
     world.repo.write("till/version.txt", "till 1\n");
-    world.repo.push("the first version");
+    world.repo.push("Take payments");
     world
 }
 

@@ -5,12 +5,12 @@ use minijinja::context;
 use minijinja::value::{Serde, Value};
 
 use super::Shop;
-use crate::cli::tests::story::{AT, Story};
+use crate::cli::tests::story::{AT, Story, revision};
 use crate::dashboard::home::{known, view};
 use crate::dashboard::pages::Pages;
 use crate::model::run::RunId;
 use crate::overview::time::Clock;
-use crate::reconcile::{Doing, Situation};
+use crate::reconcile::{Doing, HeldBack, Situation};
 
 /// The first page at a fixed time, as a person reads it.
 async fn told(story: Story, situation: Situation) -> String {
@@ -54,6 +54,34 @@ async fn a_failed_push_stands_above_everything_else() {
 #[tokio::test]
 async fn a_rollback_says_what_is_held_and_until_when() {
     insta::assert_snapshot!(told(Story::rolled_back().await, Situation::default()).await);
+}
+
+#[tokio::test]
+async fn a_push_that_may_not_run_now_is_told_with_its_reason() {
+    let held_back = Some(HeldBack {
+        revision: revision('f').to_string(),
+        subject: "Sell on Friday evening".into(),
+        why: "frozen until Monday 08:00 UTC (FRI 16:00 - MON 08:00)".into(),
+        hint: Some("`agent deploy --despite-freeze` does not wait".into()),
+        since: AT + 3_600_000,
+        again_at: Some(AT + 50 * 3_600_000),
+    });
+    let text = told(Story::live().await, Situation { held_back, ..Situation::default() }).await;
+    let shown: Vec<&str> = text.lines().skip_while(|line| !line.contains("is held back")).take(5).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    ffffffffff is held back
+    Sell on Friday evening
+    frozen until Monday 08:00 UTC (FRI 16:00 - MON 08:00)
+    Hint: `agent deploy --despite-freeze` does not wait
+    Since 15:02 (59 min ago) ; looked at again in 2 days .
+    ");
+}
+
+#[tokio::test]
+async fn a_new_release_says_until_when_it_is_watched_and_what_comes_back() {
+    let text = told(Story::watched().await, Situation::default()).await;
+    assert!(text.contains("Watched until 16:02:48: if it goes bad, release 2 comes back."), "{text}");
+    assert!(text.contains("Undo: back to release 2"), "{text}");
 }
 
 #[tokio::test]
