@@ -70,10 +70,10 @@ async fn a_page_is_asked_for_without_its_prefix_and_with_who_asks_and_how() {
     };
     let us = site.host();
     let page = ask("GET", "/agent/sign-in?next=runs/2", &[], "").await;
-    assert_eq!(page.body(), &format!("GET /sign-in?next=runs/2 Ip({us}) [http, ]"));
+    assert_eq!(page.body(), &format!("GET /sign-in?next=runs/2 Ip({us}) [http,]"));
     let sent = ask("POST", "/agent/sign-in", &[("x-forwarded-proto", "https")], "token=x").await;
     assert_eq!(sent.body(), &format!("POST /sign-in Ip({us}) [http, https]"));
-    assert_eq!(ask("GET", "/agent/", &[], "").await.body(), &format!("GET / Ip({us}) [http, ]"));
+    assert_eq!(ask("GET", "/agent/", &[], "").await.body(), &format!("GET / Ip({us}) [http,]"));
     let bare = ask("GET", "/agent", &[], "").await;
     assert_eq!((bare.status().as_u16(), &bare.headers()["location"]), (307, &"/agent/".parse().unwrap()));
     assert_eq!(ask("GET", "/agents", &[], "").await.status(), 404, "that is the app's to answer");

@@ -73,7 +73,7 @@ async fn a_push_that_may_not_run_now_is_told_with_its_reason() {
     Sell on Friday evening
     frozen until Monday 08:00 UTC (FRI 16:00 - MON 08:00)
     Hint: `agent deploy --despite-freeze` does not wait
-    Since 15:02 (59 min ago) ; looked at again in 2 days .
+    Since 15:02 (1 h ago) ; looked at again in 2 days.
     ");
 }
 
