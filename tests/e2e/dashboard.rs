@@ -150,6 +150,8 @@ fn a_failed_push_is_told_with_its_log_and_tried_again_by_hand() {
     browser.see(&format!("{} did not go live", &bad[..10]));
     browser.see("no database");
     browser.see_in("Kept out", &bad[..10]);
+    browser.see_in("In progress", "Nothing.");
+    browser.see("Live, the newest push is not");
     browser.looks_right_in_pictures("failed", &world.name);
     let runs = world.runs().len();
     browser.press("link", "Try again");
@@ -200,12 +202,13 @@ fn neither_a_script_in_the_page_nor_another_site_can_do_anything() {
     browser.tick("Stay there until somebody resumes");
     browser.press("button", "Go back");
     browser.see("Live and held");
-    browser.see("Until somebody resumes");
+    browser.see("stays out until somebody resumes");
     assert_eq!(world.says(WEB), "web 1", "the person could");
 
     // nginx answers for an agent that is away; the page waits for it, and then knows that its session is over.
     world.kill();
     browser.see("Not connected");
+    browser.looks_right("away");
     world.start();
     browser.see("Sign in to");
 }

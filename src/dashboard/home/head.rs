@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::dashboard::steps::{Moment, Tone};
 use crate::overview::time::Clock;
-use crate::overview::{Level, Report, Wrong, short};
+use crate::overview::{Level, Report, ServiceState, Wrong, short};
 use crate::record::Target;
 
 /// The answer to "is it well?".
@@ -17,7 +17,6 @@ pub(super) struct Head {
 #[derive(Debug, Serialize)]
 pub(super) struct Held {
     text: String,
-    until: &'static str,
     since: Option<Moment>,
 }
 
@@ -35,7 +34,13 @@ pub(super) struct Waiting {
 
 /// `dead`: deliveries of Stripe's events that nobody tries any more.
 pub(super) fn head(report: &Report, dead: u32) -> Head {
-    let unwell = report.services.iter().filter(|service| service.level == Level::Bad).count();
+    // What the run in progress has brought up serves nobody until it has proved itself.
+    let on_trial = |service: &ServiceState| match &report.doing {
+        Some(run) => service.since == Some(run.started_at),
+        None => false,
+    };
+    let bad = |service: &&ServiceState| service.level == Level::Bad && !on_trial(service);
+    let unwell = report.services.iter().filter(bad).count();
     let (word, tone) = match (&report.live, &report.target) {
         (None, Target::Down) => ("Down".to_owned(), Tone::Doubtful),
         (None, _) if report.doing.is_some() => ("Going live".to_owned(), Tone::Busy),
@@ -67,38 +72,31 @@ pub(super) fn head(report: &Report, dead: u32) -> Head {
 }
 
 pub(super) fn held(report: &Report, clock: &Clock) -> Option<Held> {
+    const RESUMED: &str = "until somebody resumes";
     if let Some(pause) = &report.paused {
+        let until = pause.until.map(|until| format!("until {}, or {RESUMED}", clock.at(until)));
+        let until = until.unwrap_or_else(|| RESUMED.to_owned());
         return Some(Held {
-            text: "A person paused the agent: nothing is deployed, healed or taken back.".to_owned(),
-            until: if pause.until.is_some() {
-                "the time is up, or somebody resumes"
-            } else {
-                "somebody resumes"
-            },
+            text: format!("A person paused the agent: nothing is deployed, healed or taken back {until}."),
             since: Some(Moment::new(clock, pause.since)),
         });
     }
     match &report.target {
         Target::Branch | Target::Back { .. } => None,
-        Target::Down => Some(Held {
-            text: "A person took the stack down. Its volumes are kept.".to_owned(),
-            until: "somebody resumes",
-            since: None,
-        }),
+        Target::Down => {
+            let text = format!("A person took the stack down {RESUMED}. Its volumes are kept.");
+            Some(Held { text, since: None })
+        }
         Target::Pinned(hold) => {
-            let out = hold
-                .denied
-                .as_ref()
-                .map(|denied| format!("; {} was rolled back and stays out", denied.short()));
-            Some(Held {
-                text: format!("Release {} is held{}.", hold.release, out.unwrap_or_default()),
-                until: if hold.hold {
-                    "somebody resumes"
-                } else {
-                    "the next new commit, or somebody resumes"
-                },
-                since: Some(Moment::new(clock, hold.since)),
-            })
+            let until = match hold.hold {
+                true => RESUMED.to_owned(),
+                false => format!("until the next new commit, or {RESUMED}"),
+            };
+            let text = match &hold.denied {
+                Some(out) => format!("{} was rolled back and stays out {until}.", out.short()),
+                None => format!("Release {} is held {until}.", hold.release),
+            };
+            Some(Held { text, since: Some(Moment::new(clock, hold.since)) })
         }
     }
 }
@@ -120,4 +118,56 @@ pub(super) fn watched(report: &Report, clock: &Clock) -> Option<String> {
     let watch = report.watching.as_ref()?;
     let until = clock.second(watch.until);
     Some(format!("Watched until {until}: if it goes bad, release {} comes back.", watch.back_to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::{Kind, ReleaseId, RunId, Status};
+    use crate::overview::Live;
+    use crate::record::Run;
+
+    fn web(since: i64, level: Level) -> ServiceState {
+        ServiceState {
+            service: "web".into(),
+            instance: Some(format!("shop-web-{since}")),
+            level,
+            state: String::new(),
+            since: Some(since),
+            revision: None,
+            routes: Vec::new(),
+        }
+    }
+
+    fn live(services: Vec<ServiceState>, run_since: Option<i64>) -> Report {
+        let doing = run_since.map(|started_at| Run {
+            id: RunId(2),
+            kind: Kind::Deploy,
+            revision: String::new(),
+            subject: String::new(),
+            reason: String::new(),
+            started_at,
+            ended_at: None,
+            status: Status::Started,
+            outcome: None,
+        });
+        let live =
+            Live { release: ReleaseId(1), revision: String::new(), subject: String::new(), since: 100 };
+        Report { live: Some(live), services, doing, ..Report::default() }
+    }
+
+    #[test]
+    fn what_is_only_tried_does_not_make_what_runs_unwell() {
+        let word = |services, run| head(&live(services, run), 0).word;
+        let tried = || vec![web(100, Level::Good), web(200, Level::Bad)];
+        assert_eq!(word(tried(), Some(200)), "Live, a change is on its way");
+        assert_eq!(word(tried(), None), "Live, but 1 container is not well");
+        assert_eq!(word(vec![web(100, Level::Bad)], Some(200)), "Live, but 1 container is not well");
+    }
+
+    #[test]
+    fn dead_letters_are_part_of_the_answer() {
+        let head = head(&live(vec![web(100, Level::Good)], None), 2);
+        assert_eq!((head.word.as_str(), head.tone), ("Live, with dead letters", Tone::Doubtful));
+    }
 }
