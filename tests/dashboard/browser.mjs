@@ -79,12 +79,12 @@ const acts = {
     const found = [];
     const views = [];
     const copy = sheet && (await page.content()).replaceAll(stack, "shop").replace(/<script[^>]*>/, "<script>");
+    await page.evaluate(axe);
     for (const [size, viewport] of Object.entries(sizes)) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         await page.screenshot({ path: `${shots}-${size}-${colorScheme}.png`, fullPage: true });
-        await page.evaluate(axe);
         const { violations } = await page.evaluate("axe.run()");
         const told = ({ id, nodes }) => `${size} ${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(" ")}`;
         found.push(...violations.map(told));
