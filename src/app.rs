@@ -3,6 +3,7 @@
 pub mod check;
 pub mod control;
 mod dashboard;
+mod doors;
 mod hooks;
 mod kept;
 pub mod logs;
@@ -100,8 +101,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone()).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
-    if let Some((listener, router)) = dashboard::listen(&world, inbox, &stop).await? {
-        tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
+    if let Some(doors) = dashboard::listen(&world, inbox, &stop).await? {
+        doors.serve(&tasks, &stop);
     }
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));

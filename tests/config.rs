@@ -137,6 +137,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("stripe.endpoints.default.secret_files", "[\"whsec_0123456789abcdef\"]"),
     ("stripe.endpoints.default.mode", "\"sandbox\""),
     ("dashboard.listen", "\"localhost:9091\""),
+    ("dashboard.publish", "\":8080/\""),
     ("dashboard.token_file", "\"credential:\""),
     ("gates.skip", "[\"\"]"),
     ("gates.signed_by", "\"~/.ssh/allowed_signers\""),
@@ -371,6 +372,27 @@ fn stripe_has_as_many_endpoints_as_are_named() {
     let lines: Vec<String> = problems.problems().iter().map(ToString::to_string).collect();
     assert_eq!(problems.problems().len(), 3, "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("`Connect` is not an endpoint's name")), "{lines:#?}");
+}
+
+#[test]
+fn the_dashboard_has_a_token_and_a_place_of_its_own() {
+    let base = "stack.name = \"shop\"\nsource.url = \"file:///srv/shop.git\"\n";
+    let with = |webhooks: &str, dashboard: &str, token: &str| {
+        let token = if token.is_empty() { String::new() } else { format!("token_file = {token:?}\n") };
+        format!("{base}[webhook]\npublish = {webhooks:?}\n[dashboard]\npublish = {dashboard:?}\n{token}")
+    };
+    let keys = |text: &str| -> Vec<String> {
+        refused(text).problems().iter().map(|problem| problem.key.clone()).collect()
+    };
+    assert_eq!(keys(&with("", "/agent/", "")), ["dashboard.token_file"]);
+    assert_eq!(keys(&with("/agent", "agent.example.com/agent/", "t")), ["dashboard.publish"]);
+    assert_eq!(keys(&with("", "agent.example.com:8099/", "t")), ["dashboard.publish"]);
+    let warned = |text: &str| {
+        let warnings = parse(text).unwrap().warnings();
+        warnings.iter().any(|warning| warning.key == "dashboard.publish")
+    };
+    assert!(!warned(&with("/webhooks/", "agent.example.com/", "t")));
+    assert!(warned(&with("/webhooks/", "/agent/", "t")), "apps are on the same host");
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::doors::{Doors, open_to_all};
 use super::{AppError, control};
 use crate::dashboard::{self, Agent};
 use crate::engine::Engine;
@@ -19,6 +19,9 @@ use crate::overview::Status;
 use crate::reconcile::{Reconciler, Situation};
 use crate::record::Record;
 use crate::report;
+
+/// In nginx's folder; the name stands in nginx's configuration.
+const SOCKET: &str = "dashboard.sock";
 
 /// What there is to be shown.
 struct Desk<E> {
@@ -57,20 +60,32 @@ impl<E: Engine> Agent for Desk<E> {
     }
 }
 
-/// The dashboard, if one is configured, on its port.
+/// Opens the dashboard's doors, if any is configured.
 pub(super) async fn listen<E: Engine>(
     world: &Arc<Reconciler<E>>,
     inbox: Option<Inbox>,
     stop: &CancellationToken,
-) -> Result<Option<(TcpListener, Router)>, AppError> {
+) -> Result<Option<Doors>, AppError> {
     let config = &world.config;
-    let (Some(at), Some(token)) = (config.dashboard.listen, &config.dashboard.token_file) else {
+    let (at, published) = (config.dashboard.listen, &config.dashboard.publish);
+    let Some(token) = &config.dashboard.token_file else { return Ok(None) };
+    if at.is_none() && published.is_none() {
         return Ok(None);
-    };
+    }
     let desk = Desk { world: world.clone(), inbox };
     let router = dashboard::router(Arc::new(desk), &config.stack.name, token.clone(), stop.clone())?;
-    let listener = TcpListener::bind(at).await;
-    let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
-    tracing::info!("dashboard on http://{at}");
-    Ok(Some((listener, router)))
+    let mut doors = Doors { tcp: None, unix: Vec::new(), router };
+    if let Some(at) = at {
+        let listener = TcpListener::bind(at).await;
+        let failed = |source| AppError::Listen { at: at.to_string(), source };
+        doors.tcp = Some(listener.map_err(failed)?);
+        tracing::info!("dashboard on http://{at}");
+    }
+    if let Some(published) = published {
+        let path = config.nginx_folder().join(SOCKET);
+        let failed = |source| AppError::Listen { at: path.display().to_string(), source };
+        doors.unix.push(open_to_all(&path).map_err(failed)?);
+        tracing::info!("dashboard through nginx at {published}");
+    }
+    Ok(Some(doors))
 }

@@ -45,16 +45,19 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     signing_in(&config.source, &mut out);
     wakes(config, &mut out);
     let hint = "write a long random text into a file (`openssl rand -hex 24`) and name it here";
-    let guarded = config.dashboard.listen.is_none() || config.dashboard.token_file.is_some();
-    out.unless(guarded, "dashboard.token_file", "the dashboard would be open to everybody", hint);
+    let shown = config.dashboard.listen.is_some() || config.dashboard.publish.is_some();
+    out.unless(
+        !shown || config.dashboard.token_file.is_some(),
+        "dashboard.token_file",
+        "the dashboard would be open to everybody",
+        hint,
+    );
     outside::outside(config, &mut out);
     build(&config.build, &mut out);
     roll(&config.roll, &mut out);
     nginx(&config.nginx, &mut out);
     stripe(&config.stripe, &mut out);
-    let clash = config.webhook.publish.as_ref().is_some_and(|own| own.listen == config.nginx.generation_port);
-    let hint = "publish them on another port; 80 is the default";
-    out.unless(!clash, "webhook.publish", "this is the port of nginx.generation_port", hint);
+    published(config, &mut out);
     policy(&config.policy, &mut out);
     paths(config, &mut out);
     let socket = config.engine.socket.as_deref().unwrap_or("/");
@@ -76,6 +79,19 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
 
 fn positive(time: Duration, key: &'static str, out: &mut Refusals) {
     out.unless(!time.is_zero(), key, "no time at all", "write more than \"0s\"");
+}
+
+/// What of the agent's own nginx passes on.
+fn published(config: &Config, out: &mut Refusals) {
+    let (webhooks, dashboard) = (config.webhook.publish.as_ref(), config.dashboard.publish.as_ref());
+    for (key, own) in [("webhook.publish", webhooks), ("dashboard.publish", dashboard)] {
+        let clash = own.is_some_and(|own| own.listen == config.nginx.generation_port);
+        let hint = "publish it on another port; 80 is the default";
+        out.unless(!clash, key, "this is the port of nginx.generation_port", hint);
+    }
+    let same = webhooks.zip(dashboard).is_some_and(|(webhooks, dashboard)| webhooks.meets(dashboard));
+    let hint = "give it a path or a host of its own, such as agent.example.com/";
+    out.unless(!same, "dashboard.publish", "the webhooks are published there", hint);
 }
 
 fn stack(stack: &Stack, out: &mut Refusals) {

@@ -134,6 +134,8 @@ pub struct Dashboard {
     /// None: nobody listens.
     #[serde(with = "or_empty")]
     pub listen: Option<SocketAddr>,
+    #[serde(with = "or_empty")]
+    pub publish: Option<Published>,
     /// Required where the page is served.
     #[serde(with = "or_empty")]
     pub token_file: Option<SecretFile>,

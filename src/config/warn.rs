@@ -39,6 +39,13 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let hint = "listen on 127.0.0.1, and reach it through ssh or a proxy that ends TLS".to_owned();
         out.push(Warning { key: "dashboard.listen".into(), message, hint });
     }
+    if let Some(published) = config.dashboard.publish.as_ref().filter(|published| published.host.is_none()) {
+        let message =
+            "a page of an app on the same host can do whatever a person who is signed in can".to_owned();
+        let hint =
+            format!("publish it on a host of its own, such as \"agent.example.com/\", not at {published}");
+        out.push(Warning { key: "dashboard.publish".into(), message, hint });
+    }
     let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
     let pushes = heard && config.webhook.accepted().next().is_some();
     let something = config.webhook.accepted().next().is_some() || config.stripe.open().next().is_some();

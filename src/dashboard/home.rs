@@ -1,5 +1,6 @@
 //! The first page: all of it in the order in which a person asks. Is it well? What is wrong? What is being done?
 
+mod head;
 mod view;
 
 use std::sync::Arc;
@@ -49,8 +50,7 @@ pub(super) async fn page<A: Agent>(State(site): State<Arc<Site<A>>>, signed: Sig
 pub(super) async fn known<A: Agent>(agent: &A, stack: &str, clock: &Clock) -> Result<Known, RecordError> {
     let record = agent.record();
     let observed = agent.observe().await;
-    let now = Clock::local().now;
-    let report = overview::gather(stack, Some(record), Some(Ok(agent.status())), observed, now).await?;
+    let report = overview::gather(stack, Some(record), Some(Ok(agent.status())), observed, clock.now).await?;
     let mut runs = Vec::new();
     for run in record.runs(RUNS).await? {
         let plan = record.plan_of(run.id).await?;

@@ -38,6 +38,7 @@ struct View {
     log: Vec<LogLine>,
     fault: Option<Fault>,
     builds: Vec<BuildLog>,
+    now: Moment,
 }
 
 #[derive(Serialize)]
@@ -98,6 +99,7 @@ fn view(
         log: log(entries, &clock),
         fault,
         builds,
+        now: Moment::new(&clock, clock.now),
     }
 }
 

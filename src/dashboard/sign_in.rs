@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use axum::extract::{Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use minijinja::context;
 use serde::Deserialize;
 
 use super::guard::{Signed, from_our_page};
 use super::{Agent, SHORTEST_TOKEN, Site, session};
-use crate::http::line;
+use crate::http::{Peer, line};
 use crate::report;
 
 #[derive(Deserialize)]
@@ -36,12 +36,18 @@ pub(super) fn first<A: Agent>(site: &Site<A>, parts: &Parts, root: &str) -> Resp
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 
-pub(super) async fn ask<A: Agent>(State(site): State<Arc<Site<A>>>, Query(next): Query<Next>) -> Response {
-    form(&site, StatusCode::OK, &next.next, None)
+pub(super) async fn ask<A: Agent>(
+    State(site): State<Arc<Site<A>>>,
+    Query(next): Query<Next>,
+    request: Request,
+) -> Response {
+    let open = is_open(request.extensions(), request.headers());
+    Form { status: StatusCode::OK, next: &next.next, wrong: None, open }.show(&site)
 }
 
 pub(super) async fn open<A: Agent>(State(site): State<Arc<Site<A>>>, request: Request) -> Response {
     let secure = is_encrypted(request.headers());
+    let open = is_open(request.extensions(), request.headers());
     let form = match site.form(request).await {
         Ok(form) => form,
         Err(refusal) => return refusal,
@@ -52,13 +58,14 @@ pub(super) async fn open<A: Agent>(State(site): State<Arc<Site<A>>>, request: Re
         Ok(token) => token,
         Err(error) => {
             tracing::error!("nobody can sign in to the dashboard: {}", report::line(&error));
-            let why = "The agent cannot read its token; its log says why.";
-            return self::form(&site, StatusCode::SERVICE_UNAVAILABLE, next, Some(why));
+            let wrong = Some("The agent cannot read its token; its log says why.");
+            return Form { status: StatusCode::SERVICE_UNAVAILABLE, next, wrong, open }.show(&site);
         }
     };
     if token.chars().count() < SHORTEST_TOKEN || !session::same(given, &token) {
         tracing::warn!("somebody tried to sign in to the dashboard with a wrong token");
-        return self::form(&site, StatusCode::FORBIDDEN, next, Some("That is not the token."));
+        let wrong = Some("That is not the token.");
+        return Form { status: StatusCode::FORBIDDEN, next, wrong, open }.show(&site);
     }
     let id = match site.sessions.open(&token, Instant::now()) {
         Ok(id) => id,
@@ -91,9 +98,22 @@ pub(super) async fn close<A: Agent>(
     (StatusCode::SEE_OTHER, [(header::LOCATION, to), (header::SET_COOKIE, cookie)]).into_response()
 }
 
-fn form<A: Agent>(site: &Site<A>, status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
-    let next = if is_page(next) { next } else { "" };
-    site.pages.answer(status, "sign-in.html", context! { root => "./", next, wrong })
+struct Form<'a> {
+    status: StatusCode,
+    /// The page to go on to.
+    next: &'a str,
+    /// Why it is shown again.
+    wrong: Option<&'a str>,
+    /// Whether a token would be sent for everybody on the way to read.
+    open: bool,
+}
+
+impl Form<'_> {
+    fn show<A: Agent>(self, site: &Site<A>) -> Response {
+        let Self { status, next, wrong, open } = self;
+        let next = if is_page(next) { next } else { "" };
+        site.pages.answer(status, "sign-in.html", context! { root => "./", next, wrong, open })
+    }
 }
 
 /// Only a page of ours is gone to after signing in, never an address that somebody made up.
@@ -111,7 +131,14 @@ fn is_page(path: &str) -> bool {
 /// Whether the browser's own connection is encrypted. Only the sender's own cookie depends on it, so it may be told
 /// by anybody.
 fn is_encrypted(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    let told = headers.get_all("x-forwarded-proto").iter().filter_map(|value| value.to_str().ok());
+    told.flat_map(|value| value.split(',')).any(|proto| proto.trim().eq_ignore_ascii_case("https"))
+}
+
+/// What came through nginx is from outside; what came to the port is from this machine, or through somebody's own
+/// tunnel.
+fn is_open(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    extensions.get() == Some(&Peer::Local) && !is_encrypted(headers)
 }
 
 #[cfg(test)]

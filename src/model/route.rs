@@ -55,9 +55,11 @@ pub struct Options {
     pub ipv6: bool,
     /// Of the nginx that is to read the text; unknown is taken for an old one.
     pub version: Option<Version>,
-    /// The agent's own webhooks. The one part that is this machine's and not the release's: a rollback must not
-    /// take them away.
+    /// The agent's own webhooks. These two are this machine's and not the release's: a rollback must not take them
+    /// away.
     pub published: Option<Published>,
+    /// The agent's own dashboard.
+    pub dashboard: Option<Published>,
 }
 
 impl Options {
@@ -77,6 +79,7 @@ impl Default for Options {
             ipv6: false,
             version: None,
             published: None,
+            dashboard: None,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Clock {
     /// `2 h ago`, `in 40 s`.
     pub fn ago(&self, millis: i64) -> String {
         match self.now - millis {
-            ahead if ahead < 0 => format!("in {}", span(-ahead)),
+            ahead if ahead <= -1000 => format!("in {}", span(-ahead)),
             past if past < 1000 => "just now".to_owned(),
             past => format!("{} ago", span(past)),
         }

@@ -69,9 +69,11 @@ impl<E: Engine> Reconciler<E> {
         let options = self.nginx_options()?;
         let routes = nginx::routes(&project, &options)?;
         let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        if options.published.is_some() && nginx::nginx_service(&project)?.is_none() {
-            let why = "no service has the label agent.nginx: the agent's webhooks are not published";
-            warnings.push(why.to_owned());
+        if nginx::nginx_service(&project)?.is_none() {
+            let own = [(&options.published, "webhooks are"), (&options.dashboard, "dashboard is")];
+            warnings.extend(own.iter().filter(|(published, _)| published.is_some()).map(|(_, what)| {
+                format!("no service has the label agent.nginx: the agent's {what} not published")
+            }));
         }
         let images = images::resolve(self, revision, &project, before, &mut warnings).await?;
         let (mounted, objects) = objects::keep(self, revision, &project, &mut warnings).await?;
@@ -92,11 +94,12 @@ impl<E: Engine> Reconciler<E> {
         Ok(Rendered { desired, orders: images.orders, missing: images.missing, warnings })
     }
 
-    /// A release as this machine runs it now, whatever it was when it was recorded: where webhooks come in is
-    /// configured here, and the services' own secrets are kept here.
+    /// A release as this machine runs it now, whatever it was when it was recorded: what nginx publishes of
+    /// the agent is configured here, and the services' own secrets are kept here.
     pub(super) async fn on_this_machine(&self, release: &Desired) -> Result<Desired, Trouble> {
         let mut desired = release.clone();
         desired.nginx.published.clone_from(&self.config.webhook.publish);
+        desired.nginx.dashboard.clone_from(&self.config.dashboard.publish);
         let Some(secrets) = &self.secrets else { return Ok(desired) };
         for service in desired.services.values_mut().filter(|service| service.stripe.is_some()) {
             let secret = secrets(service.template.service.clone()).await;
@@ -129,6 +132,7 @@ impl<E: Engine> Reconciler<E> {
             generation_port: nginx.generation_port,
             worker_shutdown: nginx.shutdown_timeout,
             published: self.config.webhook.publish.clone(),
+            dashboard: self.config.dashboard.publish.clone(),
             ..nginx::Options::default()
         })
     }

@@ -24,6 +24,33 @@ page.on("console", (message) => {
 });
 page.on("pageerror", (error) => complaints.push(String(error)));
 
+// The upper part of a page as it was in one moment, as tall as a sheet is.
+async function portrait(html, { width }, colorScheme) {
+  const tab = await context.newPage();
+  await tab.setViewportSize({ width, height: width < 600 ? 1216 : 930 });
+  await tab.emulateMedia({ colorScheme });
+  await tab.route(page.url(), (route) => route.fulfill({ contentType: "text/html", body: html }));
+  await tab.goto(page.url());
+  const picture = await tab.screenshot();
+  await tab.close();
+  return `data:image/png;base64,${picture.toString("base64")}`;
+}
+
+// Desktops one above the other, phones beside them.
+async function compose(views, path) {
+  const board = await (await browser.newContext({ viewport: { width: 1656, height: 1240 } })).newPage();
+  const column = (size) => views.filter((view) => view.size === size).map((view) => `<img class="${size}" src="${view.picture}">`);
+  await board.setContent(`<style>
+    body { margin: 0; display: flex; gap: 12px; padding: 12px; background: #8a938f; }
+    div { display: flex; flex-direction: column; gap: 12px; }
+    img { display: block; border-radius: 8px; }
+    .desktop { width: 828px; height: 602px; object-fit: cover; object-position: top; }
+    .phone { width: 390px; height: 1216px; object-fit: cover; object-position: top; }
+  </style><div>${column("desktop").join("")}</div>${column("phone").join("")}`);
+  await board.screenshot({ path });
+  await board.context().close();
+}
+
 const acts = {
   open: async ({ url }) => {
     for (;;) {
@@ -46,22 +73,27 @@ const acts = {
   url: () => page.url(),
   run: ({ script }) => page.evaluate(script),
   complaints: () => complaints.splice(0),
-  // Every look of the page as it is now: a picture, and what is wrong with it for those who do not see it.
-  look: async ({ shots }) => {
+  // Every look of the page as it is now: a picture, and what is wrong with it for those who do not see it. All of them
+  // side by side in one picture, if there is to be a `sheet`; there the stack has another name.
+  look: async ({ shots, sheet, stack }) => {
     const found = [];
+    const views = [];
+    const copy = sheet && (await page.content()).replaceAll(stack, "shop").replace(/<script[^>]*>/, "<script>");
+    await page.evaluate(axe);
     for (const [size, viewport] of Object.entries(sizes)) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         await page.screenshot({ path: `${shots}-${size}-${colorScheme}.png`, fullPage: true });
-        await page.evaluate(axe);
         const { violations } = await page.evaluate("axe.run()");
         const told = ({ id, nodes }) => `${size} ${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(" ")}`;
         found.push(...violations.map(told));
         const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         if (wide > 0) found.push(`${size} ${colorScheme}: ${wide} pixels too wide`);
+        if (sheet) views.push({ size, picture: await portrait(copy, viewport, colorScheme) });
       }
     }
+    if (sheet) await compose(views, sheet);
     return found;
   },
   // The same page in a browser that runs no script.

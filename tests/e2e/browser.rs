@@ -87,8 +87,25 @@ impl Browser {
     /// The page on a phone and on a desk, light and dark: pictures of it in the target folder, and nothing wrong by
     /// the rules of accessibility.
     pub(crate) fn looks_right(&mut self, name: &str) {
+        self.look(name, &json!({}));
+    }
+
+    /// The same, and a picture of all four for the documentation, in the folder that `AGENT_TEST_PICTURES` names.
+    pub(crate) fn looks_right_in_pictures(&mut self, name: &str, stack: &str) {
+        match std::env::var_os("AGENT_TEST_PICTURES") {
+            Some(folder) => {
+                let sheet = Path::new(&folder).join(name).with_extension("png");
+                self.look(name, &json!({ "sheet": sheet, "stack": stack }));
+            }
+            None => self.looks_right(name),
+        }
+    }
+
+    fn look(&mut self, name: &str, more: &Value) {
         let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard").join(name);
-        let found = self.tell(json!({ "act": "look", "shots": shots }));
+        let mut order = json!({ "act": "look", "shots": shots });
+        order.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let found = self.tell(order);
         assert_eq!(found, json!([]), "{name}: {found:#}");
     }
 

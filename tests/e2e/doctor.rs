@@ -129,6 +129,12 @@ fn faults_of_the_remote_and_the_stack_are_found_with_their_mend() {
     with(&world, &text).says("stack", "privileged", "allow_privileged");
     world.repo.change("compose.yaml", &COMPOSE.replace("    labels:\n      agent.nginx: \"true\"\n", ""));
     with(&world, &text).says("stack", "nginx", "label agent.nginx");
+    world.repo.change("compose.yaml", "services:\n  web:\n    build: ./web\n");
+    let token = world.path().join("secret");
+    let dashboard = format!("[dashboard]\npublish = \"/agent/\"\ntoken_file = \"{}\"\n", token.display());
+    let published = with(&world, &format!("{text}\n{dashboard}"));
+    published.says("stack", "label agent.nginx: the agent's dashboard is not published", "agent plan");
+    published.says("dashboard.publish", "on the same host", "agent.example.com/");
     world.repo.change("compose.yaml", COMPOSE);
     world.repo.change("web/Dockerfile", "FROM agenttest-nowhere:1\n");
     with(&world, &text).says("stack", "agenttest-nowhere:1", "");

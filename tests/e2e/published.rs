@@ -1,4 +1,5 @@
-//! The agent's webhooks come in through the stack's own nginx: no port of the agent's is open.
+//! The agent's webhooks come in through the stack's own nginx, and its dashboard is there: no port of the agent's is
+//! open.
 
 use crate::http;
 use crate::stack::{self, WEB};
@@ -42,14 +43,20 @@ fn what_is_newly_published_is_there_after_a_restart_and_after_a_rollback() {
     world.live(&second);
     let hook =
         |world: &World| http::tcp(world.port, "POST", "/webhooks/github", &[], "").map(|a| a.status).ok();
-    assert_eq!(hook(&world), Some(404));
+    let dashboard = |world: &World| http::get(world.port, "/agent/").map(|answer| answer.status).ok();
+    assert_eq!((hook(&world), dashboard(&world)), (Some(404), Some(404)));
     world.kill();
     world.publish_webhooks();
+    let token = world.path().join("token");
+    std::fs::write(&token, "0b5d6f1c2a9e4837a1c0ffee").expect("token");
+    world.settings += &format!("[dashboard]\npublish = \"/agent/\"\ntoken_file = \"{}\"\n", token.display());
     world.start();
     // Unsigned, and so refused: by the agent.
     world.eventually("webhooks through nginx", || hook(&world).filter(|status| *status == 401));
-    // The release before knows nothing of it.
+    // The way to sign in.
+    assert_eq!(dashboard(&world), Some(303));
+    // The release before knows nothing of them.
     world.order(&agent::orders::Order::Rollback { release: None, hold: false });
     world.eventually("the version before", || Some(world.says(WEB)).filter(|said| said == "web 1"));
-    assert_eq!(hook(&world), Some(401));
+    assert_eq!((hook(&world), dashboard(&world)), (Some(401), Some(303)));
 }

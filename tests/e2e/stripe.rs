@@ -11,7 +11,7 @@ use crate::world::World;
 
 const SECRET: &str = "whsec_of_the_endpoint";
 
-/// Keeps what reaches it on a volume, and says so.
+/// Keeps what reaches it on a volume, and says so; unless it is closed for good.
 const INBOX: &str = r#"
   till:
     <<: *app
@@ -30,6 +30,7 @@ volumes:
 "#;
 
 const HOOK: &str = r#"#!/bin/sh
+[ ! -e /data/closed ] || { printf 'Status: 410 Gone\r\n\r\n'; exit; }
 f=$(mktemp /data/.XXXXXX)
 { echo "$HTTP_STRIPE_SIGNATURE"; echo "$HTTP_X_RELAY_ATTEMPT"; head -c "$CONTENT_LENGTH"; } >"$f"
 mv "$f" "/data/$(basename "$f" | tr -d .)"
@@ -39,13 +40,14 @@ printf 'Content-Type: text/plain\r\n\r\nkept\n'
 const TELL: &str = "echo $STRIPE_WEBHOOK_SECRET";
 
 #[derive(Debug, PartialEq, Eq)]
-struct Kept {
+pub(crate) struct Kept {
     signature: String,
     attempt: String,
-    body: String,
+    pub(crate) body: String,
 }
 
-fn world() -> World {
+/// A pushed stack that was never live.
+pub(crate) fn company() -> World {
     let mut world = World::empty();
     world.publish_webhooks();
     let file = world.path().join("stripe");
@@ -59,9 +61,14 @@ fn world() -> World {
     );
     world.repo.write("till/hook", HOOK);
     world.repo.write("till/version.txt", "till 1\n");
-    let first = world.repo.push("the first version");
+    world.repo.push("Take payments");
+    world
+}
+
+fn world() -> World {
+    let mut world = company();
     world.start();
-    world.live(&first);
+    world.live(&world.repo.git(&["rev-parse", "HEAD"]));
     world
 }
 
@@ -73,7 +80,7 @@ fn sign(secret: &str, at: i64, body: &str) -> String {
 
 impl World {
     /// Stripe tells of something, through nginx.
-    fn pay(&self, id: &str, kind: &str) -> u16 {
+    pub(crate) fn pay(&self, id: &str, kind: &str) -> u16 {
         let now = chrono::Utc::now().timestamp();
         let body = format!(
             r#"{{"id":"{id}","object":"event","created":{now},"type":"{kind}","livemode":false,"data":{{"object":{{"id":"cs_1"}}}}}}"#
@@ -97,7 +104,7 @@ impl World {
         parts.map(read).collect()
     }
 
-    fn kept_at_last(&self, count: usize) -> Vec<Kept> {
+    pub(crate) fn kept_at_last(&self, count: usize) -> Vec<Kept> {
         self.eventually(&format!("{count} events at the till"), || {
             Some(self.kept()).filter(|kept| kept.len() >= count)
         })

@@ -6,6 +6,7 @@
 
 mod answers;
 mod client;
+mod dashboard;
 mod echo;
 mod hooks;
 mod labels;

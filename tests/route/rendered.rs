@@ -196,6 +196,48 @@ fn a_template_that_does_not_publish_the_webhooks_is_refused() {
     let refused = with("listen 80;").unwrap_err().to_string();
     assert!(refused.contains("(add {% include \"webhooks.conf\" %} inside the `server { }`"), "{refused}");
     assert!(with("{% include \"webhooks.conf\" %}").unwrap().contains("hooks.sock"));
+    let dashboard = Some(Published::try_from("/agent/".to_owned()).unwrap());
+    let template = OwnTemplate { file: "site.conf.j2".into(), text: format!("{head}}}\n") };
+    let options = Options { template: Some(template), dashboard, ..Options::default() };
+    let refused = render(&routes, &upstreams, &options).unwrap_err().to_string();
+    assert!(refused.contains("(add {% include \"dashboard.conf\" %} inside the `server { }`"), "{refused}");
+}
+
+#[test]
+fn the_agents_dashboard_is_published_below_a_path() {
+    let dashboard = Some(Published::try_from("/agent/".to_owned()).unwrap());
+    let (routes, upstreams) = stack();
+    let text = render(&routes, &upstreams, &Options { dashboard, ..publishing("/webhooks/") }).unwrap();
+    nginx::accepts(&text);
+    assert_eq!(text.matches("location /webhooks/ {").count(), 1);
+    let shown = text.lines().skip_while(|line| !line.contains("The agent's own dashboard")).take(13);
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"), @r#"
+            # The agent's own dashboard, on the socket beside this file. What it tells an open page is not held back.
+            location /agent/ {
+                set $agent_service agent;
+                client_max_body_size 16k;
+                proxy_buffering off;
+                proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                # Encrypted is what nginx was asked by TLS, and what somebody in front of it was.
+                proxy_set_header X-Forwarded-Proto "$scheme, $http_x_forwarded_proto";
+                proxy_pass http://unix:/etc/nginx/agent/dashboard.sock:/;
+            }
+            location = /agent {
+                return 307 /agent/;
+            }
+    "#);
+}
+
+#[test]
+fn the_agents_dashboard_is_all_of_a_host_but_the_webhooks() {
+    let dashboard = Some(Published::try_from("agent.example.com/".to_owned()).unwrap());
+    let (routes, upstreams) = stack();
+    let text = render(&routes, &upstreams, &Options { dashboard, ..publishing("/webhooks/") }).unwrap();
+    nginx::accepts(&text);
+    let (others, own) = text.split_once("server_name agent.example.com;").unwrap();
+    assert!(!others.contains("dashboard.sock"), "{text}");
+    assert!(own.contains("location / {") && own.contains("location /webhooks/ {"), "{text}");
+    assert!(own.contains("http://unix:/etc/nginx/agent/dashboard.sock:/;"), "{text}");
 }
 
 fn own(text: &str) -> Options {

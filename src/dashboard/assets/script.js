@@ -44,23 +44,32 @@ async function look() {
       const said = document.querySelector("#said");
       if (said) page.querySelector("#said").replaceChildren(...said.cloneNode(true).childNodes);
       become(document.querySelector("main"), page.querySelector("main"));
+      document.body.classList.remove("away");
     } catch {
-      say("Not connected");
+      away();
     }
   }
   asking = false;
 }
 
-function say(text) {
-  document.querySelector("#link")?.replaceChildren(text);
+// What is shown may be out of date from here on, and says of when it is.
+function away() {
+  if (document.body.classList.contains("away")) return;
+  document.body.classList.add("away");
+  document.querySelector("#link")?.prepend("Not connected. ");
 }
 
-const changes = new EventSource(new URL("changes", home));
-changes.addEventListener("change", look);
-// Also after the connection was away: something may have been missed.
-changes.addEventListener("open", look);
-changes.addEventListener("error", () => {
-  say("Not connected");
-  if (changes.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
-});
+function follow() {
+  const changes = new EventSource(new URL("changes", home));
+  changes.addEventListener("change", look);
+  // Also after the connection was away: something may have been missed.
+  changes.addEventListener("open", look);
+  changes.addEventListener("error", () => {
+    away();
+    // Refused, and not just away: by a proxy while the agent is down, or because the session is over.
+    if (changes.readyState === EventSource.CLOSED) setTimeout(() => (look(), follow()), 5000);
+  });
+}
+
+follow();
 document.addEventListener("visibilitychange", look);

@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use super::Known;
+use super::head::{Head, Held, Waiting, head, held, waiting, watched};
 use crate::dashboard::steps::{Fault, LogLine, Moment, Step, Tone, changed, log, steps, tone};
 use crate::dashboard::stripe::Overview;
 use crate::model::run::ReleaseId;
 use crate::overview::time::{Clock, took};
-use crate::overview::{Level, Live, Report, ServiceState, Wrong, ended, outcome, short};
-use crate::record::{Denial, Release, Run, Target, Why};
+use crate::overview::{Level, Live, ServiceState, Wrong, ended, outcome, short};
+use crate::record::{Denial, Release, Run, Why};
 
 #[derive(Debug, Serialize)]
 pub(in crate::dashboard) struct View {
@@ -18,9 +19,11 @@ pub(in crate::dashboard) struct View {
     live: Option<Shown>,
     wrong: Option<Trouble>,
     held: Option<Held>,
+    waiting: Option<Waiting>,
+    watched: Option<String>,
+    /// The release before the one that runs.
+    before: Option<ReleaseId>,
     doing: Option<Work>,
-    /// More is to be looked at when the run in progress ends.
-    pending: bool,
     services: Vec<Service>,
     engine_error: Option<String>,
     drift: Vec<String>,
@@ -32,13 +35,6 @@ pub(in crate::dashboard) struct View {
     tip: Option<String>,
     agent: String,
     now: Moment,
-}
-
-/// The answer to "is it well?".
-#[derive(Debug, PartialEq, Serialize)]
-struct Head {
-    word: String,
-    tone: Tone,
 }
 
 /// A release or a revision with what a person knows it by.
@@ -60,13 +56,6 @@ struct Trouble {
     again: Option<String>,
     /// It is tried again only when a person says so.
     waits_for_a_person: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Held {
-    text: String,
-    until: &'static str,
-    since: Option<Moment>,
 }
 
 /// The run in progress, or the turn before it has one.
@@ -129,12 +118,14 @@ pub(in crate::dashboard) fn view(mut known: Known, said: Option<String>, clock: 
     let current = report.live.as_ref().map(|live| live.release);
     View {
         said,
-        head: head(report),
+        head: head(report, stripe.as_ref().map_or(0, Overview::dead)),
         live: report.live.as_ref().map(|live| shown(live, clock)),
         wrong: report.wrong.as_ref().map(|wrong| trouble(wrong, clock)),
         held: held(report, clock),
+        waiting: waiting(report, clock),
+        watched: watched(report, clock),
+        before: releases.iter().map(|release| release.id).find(|id| current.is_some_and(|now| *id < now)),
         doing: work(&known, clock),
-        pending: report.pending,
         services: report.services.iter().map(|state| service(state, releases, clock)).collect(),
         engine_error: report.engine_error.clone(),
         drift: report.drift.clone(),
@@ -151,36 +142,6 @@ pub(in crate::dashboard) fn view(mut known: Known, said: Option<String>, clock: 
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         now: Moment::new(clock, clock.now),
     }
-}
-
-fn head(report: &Report) -> Head {
-    let unwell = report.services.iter().filter(|service| service.level == Level::Bad).count();
-    let (word, tone) = match (&report.live, &report.target) {
-        (None, Target::Down) => ("Down".to_owned(), Tone::Doubtful),
-        (None, _) if report.doing.is_some() => ("Going live".to_owned(), Tone::Busy),
-        (None, _) => ("Nothing is live yet".to_owned(), Tone::Doubtful),
-        (Some(_), Target::Down) => ("Going down".to_owned(), Tone::Busy),
-        (Some(_), _) if report.degraded.is_some() => ("Degraded".to_owned(), Tone::Bad),
-        (Some(_), _) if report.paused.is_some() => ("Paused".to_owned(), Tone::Doubtful),
-        (Some(_), _) if unwell == 1 => ("Live, but 1 container is not well".to_owned(), Tone::Bad),
-        (Some(_), _) if unwell > 1 => (format!("Live, but {unwell} containers are not well"), Tone::Bad),
-        (Some(live), Target::Pinned(hold)) if hold.release == live.release => {
-            ("Live and held".to_owned(), Tone::Doubtful)
-        }
-        (Some(_), Target::Pinned(_) | Target::Back { .. }) => ("Going back".to_owned(), Tone::Busy),
-        (Some(_), Target::Branch) if report.doing.is_some() => {
-            ("Live, a change is on its way".to_owned(), Tone::Busy)
-        }
-        (Some(_), Target::Branch) => match &report.wrong {
-            None if report.watching.is_some() => ("Live and watched".to_owned(), Tone::Good),
-            None => ("Live".to_owned(), Tone::Good),
-            Some(Wrong { revision: Some(_), .. }) => {
-                ("Live, the newest push is not".to_owned(), Tone::Doubtful)
-            }
-            Some(_) => ("Live, but something is wrong".to_owned(), Tone::Doubtful),
-        },
-    };
-    Head { word, tone }
 }
 
 fn shown(live: &Live, clock: &Clock) -> Shown {
@@ -206,43 +167,6 @@ fn trouble(wrong: &Wrong, clock: &Clock) -> Trouble {
         since: Moment::new(clock, wrong.since),
         again: wrong.again_at.map(|at| clock.ago(at.max(clock.now))),
         waits_for_a_person: wrong.again_at.is_none(),
-    }
-}
-
-fn held(report: &Report, clock: &Clock) -> Option<Held> {
-    if let Some(pause) = &report.paused {
-        return Some(Held {
-            text: "A person paused the agent: nothing is deployed, healed or taken back.".to_owned(),
-            until: if pause.until.is_some() {
-                "the time is up, or somebody resumes"
-            } else {
-                "somebody resumes"
-            },
-            since: Some(Moment::new(clock, pause.since)),
-        });
-    }
-    match &report.target {
-        Target::Branch | Target::Back { .. } => None,
-        Target::Down => Some(Held {
-            text: "A person took the stack down. Its volumes are kept.".to_owned(),
-            until: "somebody resumes",
-            since: None,
-        }),
-        Target::Pinned(hold) => {
-            let out = hold
-                .denied
-                .as_ref()
-                .map(|denied| format!("; {} was rolled back and stays out", denied.short()));
-            Some(Held {
-                text: format!("Release {} is held{}.", hold.release, out.unwrap_or_default()),
-                until: if hold.hold {
-                    "somebody resumes"
-                } else {
-                    "the next new commit, or somebody resumes"
-                },
-                since: Some(Moment::new(clock, hold.since)),
-            })
-        }
     }
 }
 

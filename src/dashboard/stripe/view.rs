@@ -62,6 +62,13 @@ struct Tried {
     tone: Tone,
 }
 
+impl Overview {
+    /// Deliveries that nobody tries any more.
+    pub(in crate::dashboard) fn dead(&self) -> u32 {
+        self.destinations.iter().map(|left| left.dead).sum()
+    }
+}
+
 pub(super) fn overview(backlog: &[Backlog], dead: &[Event], newest: &[Event], clock: &Clock) -> Overview {
     let left = |left: &Backlog| Left {
         name: left.destination.clone(),
@@ -72,7 +79,12 @@ pub(super) fn overview(backlog: &[Backlog], dead: &[Event], newest: &[Event], cl
     Overview {
         destinations: backlog.iter().map(left).collect(),
         dead: dead.iter().map(|event| listed(event, clock)).collect(),
-        newest: newest.iter().map(|event| listed(event, clock)).collect(),
+        // Those that are dead stand above.
+        newest: newest
+            .iter()
+            .filter(|event| dead.iter().all(|dead| dead.id != event.id))
+            .map(|event| listed(event, clock))
+            .collect(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The agent's own webhooks, as nginx publishes them beside the stack's routes.
+//! The agent's own webhooks and dashboard, as nginx publishes them beside the stack's routes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{self, Refused};
 
 /// Which requests nginx passes to the agent: those below a path, of every host or of one, on one port. Written
-/// `/webhooks/`, `hooks.example.com/webhooks/` or `:8080/webhooks/`.
+/// `/webhooks/`, `hooks.example.com/`, `hooks.example.com/webhooks/` or `:8080/webhooks/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Published {
@@ -15,7 +15,7 @@ pub struct Published {
     pub listen: u16,
     /// `None` is every host.
     pub host: Option<String>,
-    /// Begins and ends with a slash, and is not only that.
+    /// Begins and ends with a slash; is not only that without a host.
     pub path: String,
 }
 
@@ -34,6 +34,12 @@ impl Published {
         listen == self.listen && same_host && format!("{path}/").starts_with(&self.path)
     }
 
+    /// Whether both would be given the same requests.
+    pub fn meets(&self, other: &Self) -> bool {
+        let hosts = self.host.is_none() || other.host.is_none() || self.host == other.host;
+        hosts && (self.listen, &self.path) == (other.listen, &other.path)
+    }
+
     fn read(text: &str) -> Result<Self, Refused> {
         let Some(slash) = text.find('/') else {
             return Err(("has no path", "write for example /webhooks/ or hooks.example.com/webhooks/"));
@@ -49,10 +55,10 @@ impl Published {
         };
         let host = Some(host).filter(|host| !host.is_empty()).map(values::host).transpose()?;
         let path = format!("{}/", values::path(path)?.trim_end_matches('/'));
-        if path == "/" {
+        if path == "/" && host.is_none() {
             return Err((
                 "would take every request of the site",
-                "write a path of its own, such as /webhooks/",
+                "write a path of its own, such as /agent/, or a host of its own, such as agent.example.com/",
             ));
         }
         Ok(Self { listen, host, path })
@@ -99,6 +105,7 @@ mod tests {
             ("Hooks.example.com/a/b/", "hooks.example.com/a/b/"),
             (":8080/webhooks/", ":8080/webhooks/"),
             ("hooks.example.com:80/w/", "hooks.example.com/w/"),
+            ("hooks.example.com/", "hooks.example.com/"),
         ] {
             let published = read(text).unwrap();
             assert_eq!(published.to_string(), canonical);
@@ -108,9 +115,20 @@ mod tests {
 
     #[test]
     fn what_nginx_could_not_publish_is_refused() {
-        for bad in
-            ["", "webhooks", "/", "//", "/a b/", ":x/w/", ":0/w/", ":/../", "a_b/w/", "https://h/w/", "/;/"]
-        {
+        for bad in [
+            "",
+            "webhooks",
+            "/",
+            "//",
+            ":8080/",
+            "/a b/",
+            ":x/w/",
+            ":0/w/",
+            ":/../",
+            "a_b/w/",
+            "https://h/w/",
+            "/;/",
+        ] {
             let said = read(bad).expect_err(bad);
             assert_eq!(said.lines().count(), 2, "{said}");
         }
@@ -130,5 +148,23 @@ mod tests {
         let one = read("hooks.example.com/webhooks/").unwrap();
         assert!(one.is_taken_by(80, Some("hooks.example.com"), "/webhooks/"));
         assert!(!one.is_taken_by(80, None, "/webhooks/"));
+        let whole = read("hooks.example.com/").unwrap();
+        assert!(whole.is_taken_by(80, Some("hooks.example.com"), "/shop/"));
+        assert!(!whole.is_taken_by(80, None, "/"));
+    }
+
+    #[test]
+    fn two_may_stand_below_each_other_but_not_in_one_place() {
+        for (one, other, meet) in [
+            ("/agent/", "/agent/", true),
+            ("/agent/", "agent.example.com/agent/", true),
+            ("/agent/", "/agent/hooks/", false),
+            ("/webhooks/", "agent.example.com/", false),
+            ("a.example.com/", "b.example.com/", false),
+            (":8080/agent/", "/agent/", false),
+        ] {
+            let (one, other) = (read(one).unwrap(), read(other).unwrap());
+            assert_eq!((one.meets(&other), other.meets(&one)), (meet, meet), "{one} {other}");
+        }
     }
 }

@@ -20,8 +20,7 @@ use crate::model::problem::Problem;
 const BUILT_IN: &str = include_str!("nginx.conf.j2");
 const GENERATION: &str = include_str!("generation.conf.j2");
 const WEBHOOKS: &str = include_str!("webhooks.conf.j2");
-/// What only the location of the agent's own webhooks says.
-const SOCKET: &str = "/hooks.sock:";
+const DASHBOARD: &str = include_str!("dashboard.conf.j2");
 
 /// The whole nginx.conf: the same input gives the same text.
 ///
@@ -41,7 +40,7 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
         .get_template(file)
         .and_then(|template| {
             template.render(context! {
-                servers => Value::from(Serde(servers(routes, upstreams, options.published.as_ref()))),
+                servers => Value::from(Serde(servers(routes, upstreams, options))),
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
                 links => Value::from(Serde(links(routes, upstreams))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
@@ -59,11 +58,21 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
             "add {% include \"generation.conf\" %} inside `http { }`",
         );
     }
-    if options.published.is_some() && !text.contains(SOCKET) {
-        return lacks(
-            "the nginx template does not publish the agent's webhooks, which the configuration asks for",
-            "add {% include \"webhooks.conf\" %} inside the `server { }` of {% for server in servers %}",
-        );
+    // What only the location of each says.
+    for (published, what, socket, part) in [
+        (&options.published, "webhooks", "/hooks.sock:", "webhooks.conf"),
+        (&options.dashboard, "dashboard", "/dashboard.sock:", "dashboard.conf"),
+    ] {
+        if published.is_some() && !text.contains(socket) {
+            return lacks(
+                &format!(
+                    "the nginx template does not publish the agent's {what}, which the configuration asks for"
+                ),
+                &format!(
+                    "add {{% include \"{part}\" %}} inside the `server {{ }}` of {{% for server in servers %}}"
+                ),
+            );
+        }
     }
     Ok(head::seal(&text))
 }
@@ -92,6 +101,7 @@ fn environment<'a>(file: &'a str, template: &'a str) -> Result<Environment<'a>, 
     });
     environment.add_template("generation.conf", GENERATION)?;
     environment.add_template("webhooks.conf", WEBHOOKS)?;
+    environment.add_template("dashboard.conf", DASHBOARD)?;
     environment.add_template(file, template)?;
     Ok(environment)
 }
@@ -112,11 +122,21 @@ struct ServerView<'a> {
     listen: u16,
     /// `None`: hosts that no other server of the port names.
     host: Option<&'a str>,
-    /// Whether no route takes `/`, so that something must answer what no route takes.
+    /// Whether nothing takes `/`, so that something must answer what no route takes.
     open: bool,
     /// Where the agent's own webhooks are, if they are published here.
     webhooks: Option<&'a str>,
+    dashboard: Option<DashboardView<'a>>,
     routes: Vec<RouteView<'a>>,
+}
+
+/// Where the agent's own dashboard is.
+#[derive(Serialize)]
+struct DashboardView<'a> {
+    /// Ends with a slash.
+    below: &'a str,
+    /// The path without its slash, unless that is nothing.
+    bare: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -156,44 +176,50 @@ struct LinkView {
     to: String,
 }
 
-fn servers<'a>(
-    routes: &'a [Route],
-    upstreams: &Upstreams,
-    published: Option<&'a Published>,
-) -> Vec<ServerView<'a>> {
+fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams, options: &'a Options) -> Vec<ServerView<'a>> {
     let mut servers: BTreeMap<(u16, Option<&str>), BTreeMap<&str, &Route>> = BTreeMap::new();
     let claims = routes.iter().map(|route| (route.listen, route.host.as_deref(), Some(route)));
-    let claims = claims.chain(published.map(|own| (own.listen, own.host.as_deref(), None)));
+    let own = options.published.iter().chain(&options.dashboard);
+    let claims = claims.chain(own.map(|own| (own.listen, own.host.as_deref(), None)));
     for (listen, host, route) in claims {
         // Also where every route names a host, the others need an answer.
         servers.entry((listen, None)).or_default();
         servers.entry((listen, host)).or_default().extend(route.map(|route| (&*route.path, route)));
     }
-    let webhooks = |listen, host: Option<&str>| {
-        let here = |at: &&Published| at.listen == listen && (at.host.is_none() || at.host.as_deref() == host);
-        Some(published.filter(here)?.path.as_str())
-    };
-    let view = |((listen, host), routes): ((u16, Option<&'a str>), BTreeMap<&str, &'a Route>)| ServerView {
-        listen,
-        host,
-        open: !routes.contains_key("/"),
-        webhooks: webhooks(listen, host),
-        routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
+    let view = |((listen, host), routes): ((u16, Option<&'a str>), BTreeMap<&str, &'a Route>)| {
+        let here = |own: &'a Option<Published>| -> Option<&'a str> {
+            let own = own.as_ref().filter(|own| own.listen == listen)?;
+            (own.host.is_none() || own.host.as_deref() == host).then_some(own.path.as_str())
+        };
+        let (webhooks, dashboard) = (here(&options.published), here(&options.dashboard));
+        ServerView {
+            listen,
+            host,
+            open: !routes.contains_key("/") && webhooks != Some("/") && dashboard != Some("/"),
+            webhooks,
+            dashboard: dashboard.map(|below| DashboardView { below, bare: bare(below) }),
+            routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
+        }
     };
     servers.into_iter().map(view).collect()
 }
 
+/// A path without its slash, unless that is nothing.
+fn bare(path: &str) -> Option<&str> {
+    Some(path.strip_suffix('/').unwrap_or(path)).filter(|bare| !bare.is_empty())
+}
+
 fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
-    let bare = route.path.strip_suffix('/').unwrap_or(&route.path);
+    let bare = bare(&route.path);
     let instances = upstreams.get(&route.service).map_or(0, Vec::len);
     let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
     RouteView {
         service: &route.service,
         place: route.place.to_string(),
-        below: format!("{bare}/"),
-        bare: Some(bare).filter(|bare| !bare.is_empty()),
+        below: format!("{}/", bare.unwrap_or_default()),
+        bare,
         redirect: route.path.ends_with('/'),
-        strip: route.strip && !bare.is_empty(),
+        strip: route.strip && bare.is_some(),
         upstream: (instances > 0).then(|| pool_name(&route.service, route.port)),
         link: (instances < 2).then(|| pool_name(&route.service, route.port)),
         websocket: route.websocket,

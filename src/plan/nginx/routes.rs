@@ -211,14 +211,15 @@ fn order(route: &Route) -> (u16, Option<&str>, &str, &str, &str) {
 
 /// Whoever writes the repository must not be sent what is meant for the agent.
 fn taken(route: &Route, options: &Options) -> Option<Problem> {
-    let published = options.published.as_ref()?;
-    if !published.is_taken_by(route.listen, route.host.as_deref(), &route.path) {
-        return None;
-    }
-    let message =
-        format!("service {} routes {}, where the agent's own webhooks are", route.service, route.path);
-    let hint = "change its path, or `publish` under [webhook] of the agent's configuration";
-    Some(Problem::new(&route.place, message).hint(hint))
+    let own =
+        [(&options.published, "webhooks are", "webhook"), (&options.dashboard, "dashboard is", "dashboard")];
+    let (_, what, section) = own.into_iter().find(|(published, ..)| {
+        let published = published.as_ref();
+        published.is_some_and(|own| own.is_taken_by(route.listen, route.host.as_deref(), &route.path))
+    })?;
+    let message = format!("service {} routes {}, where the agent's own {what}", route.service, route.path);
+    let hint = format!("change its path, or `publish` under [{section}] of the agent's configuration");
+    Some(Problem::new(&route.place, message).hint(&hint))
 }
 
 fn duplicates(sorted: &[Route]) -> impl Iterator<Item = Problem> + '_ {

@@ -122,15 +122,19 @@ fn two_services_cannot_claim_one_path() {
 }
 
 #[test]
-fn no_service_can_take_the_agents_webhooks() {
-    let options =
-        Options { published: Some("/webhooks/".to_owned().try_into().unwrap()), ..Options::default() };
+fn no_service_can_take_the_agents_own_addresses() {
+    let own = |text: &str| Some(text.to_owned().try_into().unwrap());
+    let (published, dashboard) = (own("/webhooks/"), own("/agent/"));
+    let options = Options { published, dashboard, ..Options::default() };
     let with = |path: &'static str| {
         let a = [("agent.route.path", path), ("agent.route.port", "1")];
         routes(&project(&[FRONT, ("a", &a)]), &options)
     };
     let problem = with("/webhooks/stripe").unwrap_err().remove(0);
     assert_eq!(problem.message, "service a routes /webhooks/stripe, where the agent's own webhooks are");
+    let problem = with("/agent").unwrap_err().remove(0).to_string();
+    assert!(problem.contains("service a routes /agent, where the agent's own dashboard is"), "{problem}");
+    assert!(problem.contains("`publish` under [dashboard]"), "{problem}");
     assert_eq!(with("/").unwrap().len(), 1);
 }
 
