@@ -128,6 +128,9 @@ fn the_manual_says_of_each_command_what_the_table_says() {
         let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).expect(&name);
         let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
         assert!(page.contains(&format!("\n{name} - {meaning}\n")), "{name}: {page}");
+        // Title, section, date, version: the footer has each in its place.
+        let title = format!(".TH {name} 1 \" \" \"agent {}\"", env!("CARGO_PKG_VERSION"));
+        assert!(page.lines().any(|line| line.trim_end() == title), "{title}: {page}");
     }
 }
 
