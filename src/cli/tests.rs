@@ -1,5 +1,6 @@
 //! What people and programs are shown, from a record written through its own door at fixed times.
 
+mod json;
 pub(crate) mod story;
 
 use chrono::{DateTime, NaiveDateTime};

@@ -14,10 +14,10 @@ use crate::inbox::{Backlog, Delivery, Event, Filter, State};
 use crate::store;
 
 #[derive(Serialize)]
-struct Events {
-    events: Vec<Event>,
+pub(in super::super) struct Events {
+    pub(in super::super) events: Vec<Event>,
     /// What is left to do, by destination.
-    backlog: Vec<Backlog>,
+    pub(in super::super) backlog: Vec<Backlog>,
 }
 
 pub(super) async fn events(config: &Config, asked: args::Events, out: &Out) -> Result<Code, CliError> {
