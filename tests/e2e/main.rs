@@ -46,6 +46,7 @@ mod kill_table;
 mod lossless;
 mod metrics;
 mod newest;
+mod notified;
 mod orders;
 mod published;
 mod remote;
