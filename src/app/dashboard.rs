@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::kept::Kept;
 use super::{AppError, control};
 use crate::dashboard::{self, Agent};
 use crate::engine::Engine;
@@ -62,6 +63,7 @@ pub(super) async fn listen<E: Engine>(
     world: &Arc<Reconciler<E>>,
     inbox: Option<Inbox>,
     stop: &CancellationToken,
+    kept: &mut Kept,
 ) -> Result<Option<(TcpListener, Router)>, AppError> {
     let config = &world.config;
     let (Some(at), Some(token)) = (config.dashboard.listen, &config.dashboard.token_file) else {
@@ -69,7 +71,7 @@ pub(super) async fn listen<E: Engine>(
     };
     let desk = Desk { world: world.clone(), inbox };
     let router = dashboard::router(Arc::new(desk), &config.stack.name, token.clone(), stop.clone())?;
-    let listener = TcpListener::bind(at).await;
+    let listener = kept.tcp("dashboard", at).await;
     let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
     tracing::info!("dashboard on http://{at}");
     Ok(Some((listener, router)))

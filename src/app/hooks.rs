@@ -29,9 +29,12 @@ pub(super) struct Doors {
 }
 
 /// Opens the doors that are configured, if there is a webhook to come in by them.
-pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<Doors>, AppError> {
+pub(super) async fn listen(
+    opened: &Opened,
+    answers: &Answers,
+    kept: &mut Kept,
+) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
-    let mut kept = Kept::take();
     let hooks = open::hooks(config)?;
     let mut router = Router::new();
     if !hooks.is_empty() {

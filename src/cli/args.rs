@@ -47,7 +47,7 @@ pub(super) enum Command {
     /// Run the daemon: watch the branch and keep the stack as it says
     ///
     /// Ends on SIGTERM or SIGINT. The apps and nginx go on without it; a run that was cut off is brought to its end
-    /// by the next start.
+    /// by the next start. Takes up a changed configuration on SIGHUP.
     Run,
     /// Write a configuration, with the secrets it needs, and say what is left to do at the forge
     ///
@@ -99,6 +99,11 @@ pub(super) enum Command {
     ///
     /// Services that broke again and again, and were therefore no longer mended, are mended again too.
     Retry(Wait),
+    /// Let the daemon take up a changed configuration, if it is right
+    ///
+    /// Nobody is refused meanwhile, and a run in the middle goes on from its record, as after a restart. With a
+    /// configuration that is wrong everything stays as it is, and this ends with 2. SIGHUP does the same.
+    Reload,
     /// Stop and remove the stack's containers and networks
     ///
     /// Volumes, images and the history stay. `agent resume` or `agent deploy` brings the stack back.
@@ -127,7 +132,13 @@ impl Command {
     pub(super) fn may_ask_the_remote(&self) -> bool {
         !matches!(
             self,
-            Self::Status | Self::Why(_) | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_)
+            Self::Status
+                | Self::Why(_)
+                | Self::History(_)
+                | Self::Show(_)
+                | Self::Logs(_)
+                | Self::Stripe(_)
+                | Self::Reload
         )
     }
 }
