@@ -7,6 +7,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output};
@@ -118,7 +119,11 @@ impl Served {
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
             .env("NO_COLOR", "1")
             .env_remove("RUST_LOG");
-        command.stdout(File::create(folder.path().join("log")).unwrap());
+        let log = File::create(folder.path().join("log")).unwrap();
+        let known = log.metadata().unwrap();
+        // Its output is the journal, as far as it can tell.
+        command.env("JOURNAL_STREAM", format!("{}:{}", known.dev(), known.ino())).stdout(log);
+        command.env("WATCHDOG_USEC", "400000");
         let served = Self { folder, notify, agent: Agent(command.spawn().unwrap()) };
         served.told("READY=1");
         served
@@ -242,6 +247,7 @@ fn a_changed_configuration_is_taken_up_at_a_signal_and_nobody_is_refused() {
         let said = said + &served.told("READY=1");
         assert!(said.contains("MONOTONIC_USEC=") && !said.contains("STOPPING=1"), "{round}: {said}");
     }
+    served.told("WATCHDOG=1");
     let (asked, failed) = asking.end();
     assert!(failed.is_empty() && asked > 100, "{asked} asked, {} failed: {:?}", failed.len(), failed.first());
     assert_eq!(ask(numbers, "/healthz").unwrap(), "HTTP/1.1 200 OK");
@@ -291,7 +297,8 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
         assert!(said.contains(complaint), "{complaint}: {said}");
         goes_on();
     }
-    served.logged("not reloaded: the configuration in force stays");
+    served.logged("<3>ERROR not reloaded: the configuration in force stays\n");
+    served.logged("\n<6> INFO ready");
 
     std::fs::write(served.folder.path().join("secret"), "a webhook's secret").unwrap();
     configure(served.folder.path(), &hooks(at, &["github", "gitlab"]));
