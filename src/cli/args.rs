@@ -15,13 +15,14 @@ use crate::model::forge::Forge;
 use crate::model::run::{ReleaseId, RunId};
 
 const EVERYWHERE: &str = "For every command";
+/// Each line is indented: the manual would put others into the line before.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done, or nothing to do
-  1  the run failed, or what was asked for cannot be done
-  2  the command line or the configuration is not right
-  3  the engine, the remote or the daemon could not be reached
-130  interrupted while waiting";
+    0  done, or nothing to do
+    1  the run failed, or what was asked for cannot be done
+    2  the command line or the configuration is not right
+    3  the engine, the remote or the daemon could not be reached
+  130  interrupted while waiting";
 
 /// Runs a Compose stack from a Git repository, without losing a request
 ///

@@ -40,6 +40,30 @@ fn listen() -> (TcpListener, Arc<Mutex<Vec<Value>>>) {
 }
 
 #[test]
+fn whom_nobody_can_tell_keeps_no_run_waiting() {
+    let mut world = World::empty();
+    // One takes the connection and says nothing, nobody listens at the other.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (name, at) in [("slack", silent.local_addr().unwrap()), ("discord", gone)] {
+        let file = world.path().join(name);
+        std::fs::write(&file, format!("http://{at}/")).unwrap();
+        world.settings += &format!("[notify.{name}]\nurl_file = \"{}\"\nall = true\n", file.display());
+    }
+    stack::write(&world.repo, stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    let run = world.live(&first);
+    let took = run.ended_at.unwrap() - run.started_at;
+    assert!(took < 15_000, "{took} ms: as long as the silent one is waited for");
+    let log = || std::fs::read_to_string(world.log_file()).unwrap();
+    world.eventually("both to be missed", || {
+        let log = log();
+        (log.contains("target=\"slack\"") && log.contains("target=\"discord\"")).then_some(())
+    });
+}
+
+#[test]
 fn a_certificate_is_checked_and_what_could_not_be_told_is_told_once_its_authority_is_known() {
     let mut world = World::empty();
     let (listener, told) = listen();
