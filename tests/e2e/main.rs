@@ -48,6 +48,7 @@ mod metrics;
 mod newest;
 mod notified;
 mod orders;
+mod progress;
 mod published;
 mod remote;
 mod rollback;
