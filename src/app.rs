@@ -11,9 +11,11 @@ mod metrics;
 mod open;
 mod outside;
 mod preview;
+mod reload;
 mod stripe;
 mod view;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,9 @@ use crate::metrics::Answers;
 use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
+
+use kept::Kept;
+use reload::Reload;
 
 pub use open::{OpenError, Opened, events, lookup, migrations};
 pub use preview::Preview;
@@ -57,35 +62,59 @@ pub enum AppError {
     Dashboard(#[from] crate::dashboard::DashboardError),
     #[error("`schedule` under [poll] cannot be used")]
     Schedule(#[from] trigger::ScheduleError),
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    #[error("the program cannot be executed anew")]
+    Again(#[source] std::io::Error),
 }
 
-/// The daemon: serves until told to stop by SIGTERM or SIGINT. What a run has begun by then is recovered by the
-/// next start; the apps and nginx go on meanwhile.
-pub async fn run(config: Config) -> Result<(), AppError> {
+/// The daemon: serves until told to stop by SIGTERM or SIGINT, and takes up a changed configuration, read from `path`,
+/// at SIGHUP. What a run has begun by then is recovered by the next start; the apps and nginx go on meanwhile.
+pub async fn run(config: Config, path: &Path) -> Result<(), AppError> {
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let reload = Reload::new(path, stop.clone());
+    work(config, &reload, &tasks, &stop).await?;
+    tasks.close();
+    tasks.wait().await;
+    reload.end().await
+}
+
+async fn work(
+    config: Config,
+    reload: &Arc<Reload>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), AppError> {
+    let hangup = reload.at_hangup().map_err(AppError::Signals)?;
+    // Not one of the tasks that are waited for: it listens to the end, also through the end for a reload's sake.
+    tokio::spawn(until_signalled(reload.clone()));
+    // After a reload systemd goes on watching while this starts.
+    tasks.spawn(watchdog(stop.clone()));
     let opened = open::open(config).await?;
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(until_signalled(stop.clone()));
-    let control = listen_unix(&opened.config.state.join(control::SOCKET))?;
+    let Some(mut kept) = reload.doors().await else { return Ok(()) };
+    let control = listen_unix(&opened.config.state.join(control::SOCKET), &mut kept)?;
     let answers = Answers::default();
-    let hooks = hooks::listen(&opened, &answers).await?;
+    let hooks = hooks::listen(&opened, &answers, &mut kept).await?;
+    drop(kept);
+    tasks.spawn(hangup);
     // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
-        doors.serve(&tasks, &stop);
+        doors.serve(tasks, stop);
     }
     let wing = opened.stripe.clone();
     if let Some(wing) = &wing {
         wing.complain();
         tasks.spawn(wing.inbox.clone().deliver(stop.clone()));
     }
-    let Some(engine) = engine(&opened.config, &stop).await else { return Ok(()) };
+    let Some(engine) = engine(&opened.config, stop).await else { return Ok(()) };
+    let Some(mut kept) = reload.doors().await else { return Ok(()) };
     let store = opened.store.clone();
     let world = Arc::new(opened.with(engine));
     let dead = watch::Sender::new(None);
     if let Some(outbox) = outside::outbox(&world, store, dead.subscribe())? {
         tasks.spawn(outbox.run(stop.clone()));
     }
-    let mut orders = control::router(world.clone());
+    let mut orders = control::router(world.clone()).merge(reload::router(reload.clone()));
     let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
         orders = orders.merge(wing.inbox.orders());
@@ -97,13 +126,17 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     } else {
         orders = orders.merge(stripe::closed());
     }
-    tasks.spawn(serve(control, orders, Limits::default(), stop.clone()));
-    if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone()).await? {
+    for listener in control {
+        tasks.spawn(serve(listener, orders.clone(), Limits::default(), stop.clone()));
+    }
+    if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone(), &mut kept).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
-    if let Some(doors) = dashboard::listen(&world, inbox, &stop).await? {
-        doors.serve(&tasks, &stop);
+    if let Some(doors) = dashboard::listen(&world, inbox, stop, &mut kept).await? {
+        doors.serve(&tasks, stop);
     }
+    kept.close_the_rest();
+    drop(kept);
     if let Some(schedule) = open::schedule(&world.config)? {
         tasks.spawn(schedule.run(world.wakes.clone(), Utc::now, stop.clone()));
     }
@@ -116,18 +149,17 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tasks.spawn(async move { watcher.watch_releases(watching).await });
     // Without a service manager there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tasks.spawn(watchdog(stop.clone()));
     tracing::info!(stack = world.config.stack.name, "ready");
     let turning = {
         let (world, stop) = (world.clone(), stop.clone());
         tokio::spawn(async move { world.run(stop).await })
     };
     stop.cancelled().await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if !reload.begun().await {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
     // A turn in the middle is cut off here: what it did is in its log, and the next start goes on from there.
     turning.abort();
-    tasks.close();
-    tasks.wait().await;
     Ok(())
 }
 
@@ -167,13 +199,14 @@ pub enum AloneError {
     Engine(#[from] EngineError),
 }
 
-fn listen_unix(path: &std::path::Path) -> Result<UnixListener, AppError> {
+fn listen_unix(path: &Path, kept: &mut Kept) -> Result<Vec<UnixListener>, AppError> {
     // The store's lock is ours, so whoever left the socket is gone.
     let _ = std::fs::remove_file(path);
-    UnixListener::bind(path).map_err(|source| AppError::Listen { at: path.display().to_string(), source })
+    let listeners = UnixListener::bind(path).and_then(|new| kept.unix("control", new));
+    listeners.map_err(|source| AppError::Listen { at: path.display().to_string(), source })
 }
 
-async fn until_signalled(stop: CancellationToken) {
+async fn until_signalled(reload: Arc<Reload>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -182,9 +215,8 @@ async fn until_signalled(stop: CancellationToken) {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
-        () = stop.cancelled() => {}
     }
-    stop.cancel();
+    reload.give_up().await;
 }
 
 /// Tells systemd that the runtime still turns, twice as often as asked.

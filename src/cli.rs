@@ -26,6 +26,7 @@ mod verdict;
 mod why;
 mod width;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -77,13 +78,13 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
         source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, config, out))
+    runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, &path, config, out))
 }
 
-async fn command(command: Command, config: Config, out: &Out) -> Result<Code, CliError> {
+async fn command(command: Command, path: &Path, config: Config, out: &Out) -> Result<Code, CliError> {
     match command {
         Command::Run => {
-            app::run(config).await?;
+            app::run(config, path).await?;
             Ok(Code::Good)
         }
         // Answered before a configuration is looked for.
@@ -94,6 +95,7 @@ async fn command(command: Command, config: Config, out: &Out) -> Result<Code, Cl
         Command::Plan => plan::plan(config, out).await,
         Command::Deploy(deploy) => order::deploy(config, &deploy, out).await,
         Command::Rollback(rollback) => order::rollback(config, &rollback, out).await,
+        Command::Reload => order::reload(&config, out).await,
         Command::Pause(pause) => order::pause(config, &pause, out).await,
         Command::Resume(wait) => order::give(config, &Order::Resume, wait, out).await,
         Command::Retry(wait) => order::give(config, &Order::Retry, wait, out).await,

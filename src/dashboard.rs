@@ -109,9 +109,7 @@ pub fn router<A: Agent>(
     token: SecretFile,
     stop: CancellationToken,
 ) -> Result<Router, DashboardError> {
-    if token.read()?.chars().count() < SHORTEST_TOKEN {
-        return Err(DashboardError::ShortToken);
-    }
+    acceptable(&token)?;
     let site = Arc::new(Site {
         agent,
         stack: stack.to_owned(),
@@ -142,6 +140,11 @@ pub fn router<A: Agent>(
         .with_state(site)
         .merge(tries.limit(signing_in));
     Ok(Rate::default().limit(router).layer(middleware::from_fn(guard::headers)))
+}
+
+/// Whether this may be the token.
+pub fn acceptable(token: &SecretFile) -> Result<(), DashboardError> {
+    if token.read()?.chars().count() < SHORTEST_TOKEN { Err(DashboardError::ShortToken) } else { Ok(()) }
 }
 
 async fn nothing_here() -> Response {

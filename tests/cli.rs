@@ -169,6 +169,27 @@ async fn the_record_is_read_with_no_daemon() {
     assert_eq!((missing.code, missing.err.as_str()), (Some(1), "error: there is no release 9\n"));
 }
 
+#[tokio::test]
+async fn colours_are_for_terminals_and_not_for_who_wants_none() {
+    let place = Place::new().with_a_run().await;
+    let on_a_terminal = |no_color: Option<&str>| {
+        let program = format!("{} history", env!("CARGO_BIN_EXE_agent"));
+        // Runs it with a terminal of its own (bsdutils); where it is run itself, there may be none.
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &program, "/dev/null"]).current_dir(place.path()).stdin(Stdio::null());
+        terminal.env("AGENT_CONFIG", "agent.toml").env("TERM", "xterm");
+        match no_color {
+            Some(value) => terminal.env("NO_COLOR", value),
+            None => terminal.env_remove("NO_COLOR"),
+        };
+        Answer::from(terminal.output().unwrap()).out
+    };
+    let coloured = on_a_terminal(None);
+    assert!(coloured.contains("Sell things") && coloured.contains('\u{1b}'), "{coloured:?}");
+    let plain = on_a_terminal(Some("1"));
+    assert!(plain.contains("Sell things") && !plain.contains('\u{1b}'), "{plain:?}");
+}
+
 #[test]
 fn taking_the_site_down_is_not_done_unasked() {
     let place = Place::new();

@@ -90,6 +90,11 @@ async fn every_request_to_github_is_as_github_describes_its_api() {
     let deployed: Vec<&str> = ends.iter().flat_map(|end| ["in_progress", end]).collect();
     assert_eq!(states("/deployments/"), deployed);
     for taken in asked.iter().filter(|taken| taken.method == "POST") {
+        // Both lead to the dashboard: a status as its target, what became of a deployment as its log.
+        let told = [("/repos/acme/shop/statuses/", "target_url"), ("/statuses", "log_url")];
+        if let Some((_, key)) = told.iter().find(|(part, _)| taken.path.contains(part)) {
+            assert_eq!(taken.json()[key], "https://agent.example.com", "{taken:?}");
+        }
         let description = taken.json()["description"].as_str().unwrap().to_owned();
         assert!(description.chars().count() <= 140, "GitHub refuses what is longer: {description}");
     }

@@ -123,11 +123,21 @@ fn the_manual_says_of_each_command_what_the_table_says() {
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new(env!("CARGO_BIN_EXE_agent")).arg("man").arg(folder.path()).status().unwrap();
     assert!(made.success());
+    let whole = std::fs::read_to_string(folder.path().join("agent.1")).unwrap();
+    for code in section("Exit codes:").keys() {
+        // A line that is not indented would be filled into the one before.
+        let line =
+            whole.lines().find(|line| line.trim_start().starts_with(&format!("{code}  "))).expect(code);
+        assert!(line.starts_with("  "), "{line}");
+    }
     for (name, meaning) in table("command") {
         let name = name.trim_matches('`').replace(' ', "-");
         let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).expect(&name);
         let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
         assert!(page.contains(&format!("\n{name} - {meaning}\n")), "{name}: {page}");
+        // Title, section, date, version: the footer has each in its place.
+        let title = format!(".TH {name} 1 \" \" \"agent {}\"", env!("CARGO_PKG_VERSION"));
+        assert!(page.lines().any(|line| line.trim_end() == title), "{title}: {page}");
     }
 }
 

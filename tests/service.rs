@@ -1,19 +1,25 @@
-//! The shipped unit file, judged by systemd itself.
+//! The shipped unit file, judged by systemd itself; and what it relies on: a restart and a reload that refuse nobody.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 const SHIPPED: &str = include_str!("../systemd/agent.service");
-const EXEC: &str = "ExecStart=/usr/bin/agent ";
+const PROGRAM: &str = "=/usr/bin/agent ";
 
 /// Writes the unit under its own name, as systemd judges it together with that, and runs `systemd-analyze`.
 fn analyze(unit: &str, arguments: &[&str]) -> Output {
@@ -26,8 +32,8 @@ fn analyze(unit: &str, arguments: &[&str]) -> Output {
 
 /// The unit with a program that exists, since `verify` looks for it.
 fn installed() -> String {
-    assert!(SHIPPED.contains(EXEC));
-    SHIPPED.replace(EXEC, &format!("ExecStart={} ", env!("CARGO_BIN_EXE_agent")))
+    assert!(SHIPPED.contains(PROGRAM));
+    SHIPPED.replace(PROGRAM, &format!("={} ", env!("CARGO_BIN_EXE_agent")))
 }
 
 #[test]
@@ -86,6 +92,224 @@ fn given(notify: &UnixDatagram, name: &str) -> OwnedFd {
             return fd.expect("a descriptor");
         }
     }
+}
+
+/// A daemon with an engine and a folder of its own, which systemd would have started.
+struct Served {
+    folder: tempfile::TempDir,
+    notify: UnixDatagram,
+    agent: Agent,
+}
+
+/// An address that nobody listens on.
+fn spare() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Served {
+    fn start(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "a webhook's secret").unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        configure(folder.path(), settings);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+        command.args(["run", "--config"]).arg(folder.path().join("agent.toml"));
+        command
+            .env("NOTIFY_SOCKET", folder.path().join("notify"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG");
+        let log = File::create(folder.path().join("log")).unwrap();
+        let known = log.metadata().unwrap();
+        // Its output is the journal, as far as it can tell.
+        command.env("JOURNAL_STREAM", format!("{}:{}", known.dev(), known.ino())).stdout(log);
+        command.env("WATCHDOG_USEC", "400000");
+        let served = Self { folder, notify, agent: Agent(command.spawn().unwrap()) };
+        served.told("READY=1");
+        served
+    }
+
+    /// Until this is told to the service manager; all that was told on the way.
+    fn told(&self, what: &str) -> String {
+        let mut said = String::new();
+        while !said.lines().any(|line| line == what) {
+            let mut text = [0; 512];
+            let length =
+                self.notify.recv(&mut text).unwrap_or_else(|error| panic!("{what}: {error}; {}", self.log()));
+            said.push_str(&String::from_utf8_lossy(&text[..length]));
+        }
+        said
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn logged(&self, what: &str) {
+        let there = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            self.log().contains(what)
+        });
+        assert!(there, "`{what}` is not in the log: {}", self.log());
+    }
+
+    fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args([name, &self.agent.0.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    fn hang_up_with(&self, settings: &str) {
+        configure(self.folder.path(), settings);
+        self.signal("-HUP");
+    }
+
+    fn command(&self, name: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+        command.arg(name).arg("--config").arg(self.folder.path().join("agent.toml"));
+        command.env("NO_COLOR", "1").output().unwrap()
+    }
+}
+
+fn configure(folder: &Path, settings: &str) {
+    let text = format!(
+        "state = \"state\"\n[stack]\nname = \"agenttest-reload\"\n[source]\nurl = \"https://127.0.0.1:9/shop.git\"\n{settings}"
+    );
+    std::fs::write(folder.join("agent.toml"), text).unwrap();
+}
+
+/// The first line of the answer.
+fn ask(at: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(at)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+const FORBIDDEN: &str = "HTTP/1.1 405 Method Not Allowed";
+const UNKNOWN: &str = "HTTP/1.1 404 Not Found";
+
+fn hooks(at: SocketAddr, forges: &[&str]) -> String {
+    let mut text = format!("[webhook]\nlisten = \"{at}\"\n");
+    for forge in forges {
+        text.push_str(&format!(
+            "[webhook.{forge}]\nsecret_files = [\"secret\"]\nrepository = \"acme/shop\"\n"
+        ));
+    }
+    text
+}
+
+/// Asks over and over, by a new connection each time, until it is dropped; and counts.
+struct Asking {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Asking {
+    fn begin(at: SocketAddr) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let thread = std::thread::spawn(move || {
+            let (mut asked, mut failed) = (0, Vec::new());
+            while !ended.load(Ordering::Relaxed) {
+                asked += 1;
+                match ask(at, "/webhooks/github") {
+                    Ok(answer) if answer.starts_with("HTTP/1.1 ") => {}
+                    other => failed.push(format!("{other:?}")),
+                }
+            }
+            (asked, failed)
+        });
+        Self { end, thread }
+    }
+
+    fn end(self) -> (usize, Vec<String>) {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_taken_up_at_a_signal_and_nobody_is_refused() {
+    assert!(SHIPPED.contains("\nExecReload=/usr/bin/agent reload\n"));
+    let (at, numbers) = (spare(), spare());
+    let served = Served::start(&hooks(at, &["github"]));
+    assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), UNKNOWN);
+    assert!(ask(numbers, "/healthz").is_err());
+
+    let asking = Asking::begin(at);
+    for round in 0..3 {
+        std::thread::sleep(Duration::from_millis(300));
+        let changed = format!("{}[metrics]\nlisten = \"{numbers}\"\n", hooks(at, &["github", "gitlab"]));
+        served.hang_up_with(&changed);
+        let said = served.told("RELOADING=1");
+        let said = said + &served.told("READY=1");
+        assert!(said.contains("MONOTONIC_USEC=") && !said.contains("STOPPING=1"), "{round}: {said}");
+    }
+    served.told("WATCHDOG=1");
+    let (asked, failed) = asking.end();
+    assert!(failed.is_empty() && asked > 100, "{asked} asked, {} failed: {:?}", failed.len(), failed.first());
+    assert_eq!(ask(numbers, "/healthz").unwrap(), "HTTP/1.1 200 OK");
+    let status = served.command("status");
+    let own = format!("(pid {})", served.agent.0.id());
+    assert!(String::from_utf8_lossy(&status.stdout).contains(&own), "another process: {status:?}");
+
+    // The same port at another address, and one that nobody listens on any more.
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], at.port()));
+    served.hang_up_with(&hooks(everywhere, &["github"]));
+    served.told("READY=1");
+    assert_eq!(ask(at, "/webhooks/github").unwrap(), FORBIDDEN);
+    assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), UNKNOWN);
+    assert!(ask(numbers, "/healthz").is_err(), "it is still listened on");
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_not_taken_up() {
+    let at = spare();
+    let good = hooks(at, &["github"]);
+    let served = Served::start(&good);
+    let goes_on = || {
+        assert_eq!(ask(at, "/webhooks/github").unwrap(), FORBIDDEN);
+        assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), UNKNOWN);
+    };
+    let worse = hooks(at, &["gitlab"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_at = taken.local_addr().unwrap();
+    for (settings, complaint) in [
+        (format!("{worse}[rol]\nwatch = \"1m\"\n"), "agent.toml:11:2: rol: there is no such key".to_owned()),
+        (worse.replace("\"secret\"", "\"none\""), "none cannot be read".to_owned()),
+        (format!("{worse}[metrics]\nlisten = \"{taken_at}\"\n"), format!("cannot listen on {taken_at}")),
+        (format!("{worse}[metrics]\nlisten = \"{at}\"\n"), format!("cannot listen on {at}")),
+        (format!("{worse}[dashboard]\nlisten = \"{}\"\ntoken_file = \"secret\"\n", spare()), String::new()),
+    ] {
+        if complaint.is_empty() {
+            std::fs::write(served.folder.path().join("secret"), "short").unwrap();
+        }
+        served.hang_up_with(&settings);
+        let complaint = if complaint.is_empty() { "fewer than 16 characters".to_owned() } else { complaint };
+        served.logged(&complaint);
+        goes_on();
+        let typed = served.command("reload");
+        assert_eq!(typed.status.code(), Some(2), "{typed:?}");
+        let said = String::from_utf8_lossy(&typed.stderr).into_owned();
+        let complaint = complaint.rsplit(": ").next().unwrap();
+        assert!(said.contains(complaint), "{complaint}: {said}");
+        goes_on();
+    }
+    served.logged("<3>ERROR not reloaded: the configuration in force stays\n");
+    served.logged("\n<6> INFO ready");
+
+    std::fs::write(served.folder.path().join("secret"), "a webhook's secret").unwrap();
+    configure(served.folder.path(), &hooks(at, &["github", "gitlab"]));
+    let typed = served.command("reload");
+    assert!(typed.status.success(), "{typed:?}");
+    served.told("READY=1");
+    assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), FORBIDDEN);
+
+    let mut served = served;
+    served.signal("-TERM");
+    assert!(served.agent.0.wait().unwrap().success(), "{}", served.log());
 }
 
 #[test]

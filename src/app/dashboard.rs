@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::doors::{Doors, open_to_all};
+use super::doors::{Doors, Places};
+use super::kept::Kept;
 use super::{AppError, control};
 use crate::dashboard::{self, Agent};
 use crate::engine::Engine;
@@ -65,6 +65,7 @@ pub(super) async fn listen<E: Engine>(
     world: &Arc<Reconciler<E>>,
     inbox: Option<Inbox>,
     stop: &CancellationToken,
+    kept: &mut Kept,
 ) -> Result<Option<Doors>, AppError> {
     let config = &world.config;
     let (at, published) = (config.dashboard.listen, &config.dashboard.publish);
@@ -74,18 +75,7 @@ pub(super) async fn listen<E: Engine>(
     }
     let desk = Desk { world: world.clone(), inbox };
     let router = dashboard::router(Arc::new(desk), &config.stack.name, token.clone(), stop.clone())?;
-    let mut doors = Doors { tcp: None, unix: Vec::new(), router };
-    if let Some(at) = at {
-        let listener = TcpListener::bind(at).await;
-        let failed = |source| AppError::Listen { at: at.to_string(), source };
-        doors.tcp = Some(listener.map_err(failed)?);
-        tracing::info!("dashboard on http://{at}");
-    }
-    if let Some(published) = published {
-        let path = config.nginx_folder().join(SOCKET);
-        let failed = |source| AppError::Listen { at: path.display().to_string(), source };
-        doors.unix.push(open_to_all(&path).map_err(failed)?);
-        tracing::info!("dashboard through nginx at {published}");
-    }
-    Ok(Some(doors))
+    let places =
+        Places { what: "dashboard", behind_nginx: "dashboard-nginx", at, published: published.as_ref() };
+    Ok(Some(Doors::open(&places, &config.nginx_folder(), SOCKET, router, kept).await?))
 }

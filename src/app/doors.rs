@@ -3,6 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -11,7 +12,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::AppError;
+use super::kept::Kept;
 use crate::http::{Limits, serve};
+use crate::model::route::Published;
 
 /// What listens, and what answers there.
 pub(super) struct Doors {
@@ -21,7 +25,40 @@ pub(super) struct Doors {
     pub(super) router: Router,
 }
 
+/// Where something of the agent's is served.
+pub(super) struct Places<'a> {
+    /// What it is, and the name its port is kept under over a restart; its socket has one of its own.
+    pub(super) what: &'static str,
+    pub(super) behind_nginx: &'static str,
+    pub(super) at: Option<SocketAddr>,
+    pub(super) published: Option<&'a Published>,
+}
+
 impl Doors {
+    /// Opens the doors that are configured; `socket` is the name of one in nginx's folder.
+    pub(super) async fn open(
+        places: &Places<'_>,
+        folder: &Path,
+        socket: &str,
+        router: Router,
+        kept: &mut Kept,
+    ) -> Result<Self, AppError> {
+        let mut doors = Self { tcp: None, unix: Vec::new(), router };
+        if let Some(at) = places.at {
+            let failed = |source| AppError::Listen { at: at.to_string(), source };
+            doors.tcp = Some(kept.tcp(places.what, at).await.map_err(failed)?);
+            tracing::info!("{} on http://{at}", places.what);
+        }
+        if let Some(published) = places.published {
+            let path = folder.join(socket);
+            let failed = |source| AppError::Listen { at: path.display().to_string(), source };
+            let listener = open_to_all(&path);
+            doors.unix = listener.and_then(|new| kept.unix(places.behind_nginx, new)).map_err(failed)?;
+            tracing::info!("{} through nginx at {published}", places.what);
+        }
+        Ok(doors)
+    }
+
     /// Serves until `stop`. All doors share the rates: a client has one bucket, however it comes in.
     pub(super) fn serve(self, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Some(listener) = self.tcp {
@@ -36,7 +73,7 @@ impl Doors {
 /// A socket that every user may connect to, because nginx's workers are another one in their container. On the host
 /// the folders above it decide who gets there. It takes the place of an earlier agent's in one step, so that nginx,
 /// which looks for it at each request, needs no reload.
-pub(super) fn open_to_all(path: &Path) -> io::Result<UnixListener> {
+fn open_to_all(path: &Path) -> io::Result<UnixListener> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
     let mode = fs::metadata(folder)?.permissions().mode();

@@ -3,7 +3,7 @@
 
 use axum::Router;
 
-use super::doors::{Doors, open_to_all};
+use super::doors::{Doors, Places};
 use super::kept::Kept;
 use super::{AppError, Opened, open};
 use crate::http::Rate;
@@ -14,9 +14,12 @@ use crate::trigger;
 const SOCKET: &str = "hooks.sock";
 
 /// Opens the doors that are configured, if there is a webhook to come in by them.
-pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<Doors>, AppError> {
+pub(super) async fn listen(
+    opened: &Opened,
+    answers: &Answers,
+    kept: &mut Kept,
+) -> Result<Option<Doors>, AppError> {
     let config = &opened.config;
-    let mut kept = Kept::take();
     let hooks = open::hooks(config)?;
     let mut router = Router::new();
     if !hooks.is_empty() {
@@ -28,20 +31,8 @@ pub(super) async fn listen(opened: &Opened, answers: &Answers) -> Result<Option<
     if !router.has_routes() {
         return Ok(None);
     }
+    let (at, published) = (config.webhook.listen, config.webhook.publish.as_ref());
+    let places = Places { what: "webhooks", behind_nginx: "webhooks-nginx", at, published };
     let router = answers.count(router);
-    let mut doors = Doors { tcp: None, unix: Vec::new(), router };
-    if let Some(at) = config.webhook.listen {
-        let listener = kept.tcp("webhooks", at).await;
-        let failed = |source| AppError::Listen { at: at.to_string(), source };
-        doors.tcp = Some(listener.map_err(failed)?);
-        tracing::info!("webhooks on http://{at}");
-    }
-    if let Some(published) = &config.webhook.publish {
-        let path = config.nginx_folder().join(SOCKET);
-        let failed = |source| AppError::Listen { at: path.display().to_string(), source };
-        let listener = open_to_all(&path);
-        doors.unix = listener.and_then(|new| kept.unix("webhooks-nginx", new)).map_err(failed)?;
-        tracing::info!("webhooks through nginx at {published}");
-    }
-    Ok(Some(doors))
+    Ok(Some(Doors::open(&places, &config.nginx_folder(), SOCKET, router, kept).await?))
 }

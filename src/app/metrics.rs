@@ -11,6 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
+use super::kept::Kept;
 use super::{AppError, control};
 use crate::engine::Engine;
 use crate::http::line;
@@ -37,6 +38,7 @@ pub(super) async fn listen<E: Engine>(
     world: &Arc<Reconciler<E>>,
     answers: Answers,
     inbox: Option<Inbox>,
+    kept: &mut Kept,
 ) -> Result<Option<(TcpListener, Router)>, AppError> {
     let Some(at) = world.config.metrics.listen else { return Ok(None) };
     let source = Source { world: world.clone(), answers, inbox, tally: Mutex::default() };
@@ -47,7 +49,7 @@ pub(super) async fn listen<E: Engine>(
         .route("/healthz", get(async || line(StatusCode::OK, "alive")))
         .route("/readyz", get(ready::<E>))
         .with_state(Arc::new(source));
-    let listener = TcpListener::bind(at).await;
+    let listener = kept.tcp("metrics", at).await;
     let listener = listener.map_err(|source| AppError::Listen { at: at.to_string(), source })?;
     tracing::info!("metrics on http://{at}/metrics");
     Ok(Some((listener, router)))

@@ -159,8 +159,7 @@ pub(super) fn closed() -> Router {
     let refuse = async || {
         let message = "no event of Stripe's can come in: no endpoint has a secret".to_owned();
         let hint = Some(
-            "name a file in `secret_files` under [stripe.endpoints.default], and restart the agent"
-                .to_owned(),
+            "name a file in `secret_files` under [stripe.endpoints.default], then: agent reload".to_owned(),
         );
         (StatusCode::UNPROCESSABLE_ENTITY, Json(Failure { message, hint, ..Failure::default() }))
     };

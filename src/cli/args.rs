@@ -15,13 +15,14 @@ use crate::model::forge::Forge;
 use crate::model::run::{ReleaseId, RunId};
 
 const EVERYWHERE: &str = "For every command";
+/// Each line is indented: the manual would put others into the line before.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done, or nothing to do
-  1  the run failed, or what was asked for cannot be done
-  2  the command line or the configuration is not right
-  3  the engine, the remote or the daemon could not be reached
-130  interrupted while waiting";
+    0  done, or nothing to do
+    1  the run failed, or what was asked for cannot be done
+    2  the command line or the configuration is not right
+    3  the engine, the remote or the daemon could not be reached
+  130  interrupted while waiting";
 
 /// Runs a Compose stack from a Git repository, without losing a request
 ///
@@ -47,7 +48,7 @@ pub(super) enum Command {
     /// Run the daemon: watch the branch and keep the stack as it says
     ///
     /// Ends on SIGTERM or SIGINT. The apps and nginx go on without it; a run that was cut off is brought to its end
-    /// by the next start.
+    /// by the next start. Takes up a changed configuration on SIGHUP.
     Run,
     /// Write a configuration, with the secrets it needs, and say what is left to do at the forge
     ///
@@ -99,6 +100,11 @@ pub(super) enum Command {
     ///
     /// Services that broke again and again, and were therefore no longer mended, are mended again too.
     Retry(Wait),
+    /// Let the daemon take up a changed configuration, if it is right
+    ///
+    /// Nobody is refused meanwhile, and a run in the middle goes on from its record, as after a restart. With a
+    /// configuration that is wrong everything stays as it is, and this ends with 2. SIGHUP does the same.
+    Reload,
     /// Stop and remove the stack's containers and networks
     ///
     /// Volumes, images and the history stay. `agent resume` or `agent deploy` brings the stack back.
@@ -127,7 +133,13 @@ impl Command {
     pub(super) fn may_ask_the_remote(&self) -> bool {
         !matches!(
             self,
-            Self::Status | Self::Why(_) | Self::History(_) | Self::Show(_) | Self::Logs(_) | Self::Stripe(_)
+            Self::Status
+                | Self::Why(_)
+                | Self::History(_)
+                | Self::Show(_)
+                | Self::Logs(_)
+                | Self::Stripe(_)
+                | Self::Reload
         )
     }
 }

@@ -17,9 +17,9 @@ use crate::model::run::Failure;
 use crate::report;
 
 #[derive(Serialize)]
-struct Checked {
-    good: bool,
-    findings: Vec<Finding>,
+pub(super) struct Checked {
+    pub(super) good: bool,
+    pub(super) findings: Vec<Finding>,
 }
 
 pub(super) async fn check(config: &Config, out: &Out) -> Result<Code, CliError> {

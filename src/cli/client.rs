@@ -54,6 +54,14 @@ impl Client {
         self.ask(Method::POST, "/orders", json(order)?).await
     }
 
+    pub(super) async fn reload(&self) -> Result<String, CliError> {
+        self.status().await?;
+        match self.ask(Method::POST, "/reload", Bytes::new()).await {
+            Err(CliError::Refused { failure, .. }) => Err(CliError::Refused { code: Code::Usage, failure }),
+            answer => answer,
+        }
+    }
+
     /// However long it takes: images of others may be pulled for it.
     pub(super) async fn plan(&self) -> Result<Preview, CliError> {
         self.status().await?;

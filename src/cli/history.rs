@@ -21,10 +21,10 @@ const OUTCOME: &str = "OUTCOME";
 const HEADER: [&str; 7] = ["RUN", "WHEN", "KIND", "REVISION", SUBJECT, OUTCOME, "TOOK"];
 
 #[derive(Serialize)]
-struct Runs {
-    runs: Vec<Run>,
+pub(super) struct Runs {
+    pub(super) runs: Vec<Run>,
     /// Those that are kept, newest first: what `agent rollback` can go back to.
-    releases: Vec<Release>,
+    pub(super) releases: Vec<Release>,
 }
 
 pub(super) async fn history(config: &Config, asked: &args::History, out: &Out) -> Result<Code, CliError> {

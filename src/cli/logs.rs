@@ -16,14 +16,14 @@ use crate::config::Config;
 use crate::model::run::RunId;
 
 #[derive(Serialize)]
-struct Texts {
-    logs: Vec<Text>,
+pub(super) struct Texts {
+    pub(super) logs: Vec<Text>,
 }
 
 #[derive(Serialize)]
-struct Text {
-    name: String,
-    text: String,
+pub(super) struct Text {
+    pub(super) name: String,
+    pub(super) text: String,
 }
 
 pub(super) async fn logs(config: &Config, asked: &args::Logs, out: &Out) -> Result<Code, CliError> {

@@ -18,7 +18,8 @@ pub(super) fn man(folder: &Path) -> Result<Code, CliError> {
 }
 
 fn write(command: &Command, folder: &Path) -> io::Result<()> {
-    let page = Man::new(command.clone()).source(concat!("agent ", env!("CARGO_PKG_VERSION")));
+    // Without a date the pages are the same for the same program. An empty one would let the version slip into its place.
+    let page = Man::new(command.clone()).date(" ").source(concat!("agent ", env!("CARGO_PKG_VERSION")));
     page.generate_to(folder)?;
     command.get_subcommands().filter(|below| !below.is_hide_set()).try_for_each(|below| write(below, folder))
 }

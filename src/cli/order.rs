@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use super::args;
+use super::client::Client;
 use super::error::{CliError, Code};
 use super::follow::follow;
 use super::out::Out;
@@ -27,9 +28,26 @@ pub(super) async fn rollback(config: Config, asked: &args::Rollback, out: &Out) 
 
 /// The answer with `--no-wait`.
 #[derive(Serialize)]
-struct Noted {
-    said: String,
-    daemon: bool,
+pub(super) struct Noted {
+    pub(super) said: String,
+    pub(super) daemon: bool,
+}
+
+/// The answer to `agent reload`.
+#[derive(Serialize)]
+pub(super) struct Reloaded {
+    pub(super) said: String,
+}
+
+pub(super) async fn reload(config: &Config, out: &Out) -> Result<Code, CliError> {
+    let Some(daemon) = Client::find(config).await? else {
+        let hint = Some("it reads the configuration when it starts: systemctl start agent");
+        let what = "no daemon runs that could take it up".to_owned();
+        return Err(CliError::Unreachable { what, hint, source: None });
+    };
+    let said = daemon.reload().await?;
+    out.answer(&Reloaded { said }, |reloaded| reloaded.said.clone())?;
+    Ok(Code::Good)
 }
 
 /// There is nothing to wait for: from now on nothing begins.

@@ -14,12 +14,12 @@ pub(super) struct Out {
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
-    error: String,
-    hint: Option<String>,
+pub(super) struct Refusal<'a> {
+    pub(super) error: String,
+    pub(super) hint: Option<String>,
     /// Every problem of a configuration, each in a line.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    problems: &'a [String],
+    pub(super) problems: &'a [String],
 }
 
 impl Out {

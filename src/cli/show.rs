@@ -9,7 +9,7 @@ use super::error::{CliError, Code, brief, plain_log};
 use super::out::Out;
 use super::plan::steps;
 use super::time::{Clock, took};
-use super::width::{columns, rendered, short, table};
+use super::width::{columns, fitted, short};
 use crate::app;
 use crate::config::Config;
 use crate::model::desired::Order;
@@ -121,21 +121,20 @@ pub(super) fn content_text(content: &Content, clock: &Clock, columns: usize) -> 
     let Release { id, run, revision, subject, created_at, .. } = &content.release;
     let runs = if content.current { " (runs now)" } else { "" };
     let (at, ago) = (clock.at(*created_at), clock.ago(*created_at));
-    let mut table = table(columns);
-    table.set_header(["SERVICE", "IMAGE", "ORDER", "ROUTE"]);
-    for service in &content.services {
-        table.add_row([
+    let row = |service: &Service| {
+        vec![
             Cell::new(&service.name),
             Cell::new(&service.image),
             Cell::new(service.order),
             Cell::new(service.routes.join("\n")),
-        ]);
-    }
+        ]
+    };
+    let rows: Vec<_> = content.services.iter().map(row).collect();
     [
         format!("{} {} {subject:?}{}", format!("release {id}").bold(), revision.short(), runs.green()),
         format!("made live {at} ({ago}) by run {run}").dimmed().to_string(),
         String::new(),
-        rendered(table),
+        fitted(columns, &["SERVICE", "IMAGE", "ORDER", "ROUTE"], &rows),
     ]
     .join("\n")
 }

@@ -2,7 +2,7 @@
 //!
 //! Looking works with the daemon down. Orders are the daemon's to obey: it alone delivers.
 
-mod events;
+pub(super) mod events;
 mod orders;
 mod show;
 mod tail;

@@ -1,5 +1,6 @@
 //! What people and programs are shown, from a record written through its own door at fixed times.
 
+mod json;
 pub(crate) mod story;
 
 use chrono::{DateTime, NaiveDateTime};
@@ -158,6 +159,47 @@ async fn before_the_first_run_there_is_nothing_to_tell_and_nothing_is_made() {
     agent: not running; the apps go on without it (systemctl start agent)
     ");
     assert!(!story.config.state.join("agent.db").exists());
+}
+
+#[tokio::test]
+async fn long_names_stay_whole_and_within_eighty_columns() {
+    let (stack, service) = ("the-shop-of-a-long-name", "recommendations-for-returning-customers");
+    let mut long = observed();
+    long.instances.truncate(1);
+    let instance = &mut long.instances[0];
+    (instance.service, instance.name) = (service.to_owned(), format!("{stack}-{service}-12"));
+    let told = status(&Story::live().await, None, Ok(long.clone())).await;
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    let (_, table) = told.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(table, @r"
+    SERVICE    flask-soft
+    CONTAINER  -
+    STATE      missing
+    SINCE      -
+    ROUTE      :5001/
+               shop.example.com/pay/
+
+    SERVICE    migrate
+    CONTAINER  -
+    STATE      missing
+    SINCE      -
+
+    SERVICE    nginx
+    CONTAINER  -
+    STATE      missing
+    SINCE      -
+
+    SERVICE    recommendations-for-returning-customers
+    CONTAINER  the-shop-of-a-long-name-recommendations-for-returning-customers-12
+    STATE      healthy
+    SINCE      14:01
+
+    agent: not running; the apps go on without it (systemctl start agent)
+    ");
+    let content = show::content(&Story::live().await.record, ReleaseId(2)).await.unwrap();
+    let told = plain(&show::content_text(&content, &clock(), 50));
+    let table = told.split_once("\n\n").unwrap().1;
+    assert!(table.starts_with("SERVICE  flask-soft\nIMAGE    shop-flask-soft:1a2b\nORDER "), "{told}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Fitting text to the terminal.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table};
 
 pub(super) use crate::overview::short;
 
@@ -26,6 +26,40 @@ pub(super) fn table(columns: usize) -> Table {
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
     table
+}
+
+/// What the last column of a table should have to wrap in.
+const ROOM: usize = 12;
+
+/// A table of which the last column alone may wrap: the others hold names, which are copied into other commands. Where
+/// they leave it no room, each row is a few lines of its own.
+pub(super) fn fitted(columns: usize, header: &[&str], rows: &[Vec<Cell>]) -> String {
+    let widest = |index: usize| {
+        let cells =
+            rows.iter().flat_map(|row| row[index].content().lines().map(|line| line.chars().count()).max());
+        cells.chain([header[index].len()]).max().unwrap_or(0)
+    };
+    let last = header.len() - 1;
+    let names: usize = (0..last).map(|index| widest(index) + 2).sum();
+    if names + widest(last).min(ROOM) > columns {
+        let blocks: Vec<String> = rows.iter().map(|row| block(columns, header, row)).collect();
+        return blocks.join("\n\n");
+    }
+    let mut table = table(columns);
+    table.set_header(header.to_vec());
+    table.add_rows(rows.to_vec());
+    for column in table.column_iter_mut().take(last) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    rendered(table)
+}
+
+fn block(columns: usize, header: &[&str], row: &[Cell]) -> String {
+    let mut table = table(columns);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    let there = header.iter().zip(row).filter(|(_, cell)| !cell.content().is_empty());
+    table.add_rows(there.map(|(name, cell)| vec![Cell::new(name), cell.clone()]));
+    rendered(table)
 }
 
 /// The table as text, without blanks at the ends of its lines.

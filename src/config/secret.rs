@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// More than any key or token; a wrong path to something large must not fill the memory.
 const LARGEST: u64 = 64 * 1024;
 
+/// Where systemd keeps the credentials of the unit that is shipped, for root alone and while it runs.
+const SERVICE: &str = "/run/credentials/agent.service";
+
 /// A file's path, or `credential:NAME` for what `LoadCredential=NAME:…` of the unit provides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
@@ -59,9 +62,11 @@ impl SecretError {
 }
 
 impl SecretFile {
-    /// The file to open; for a credential, below the folder named by `CREDENTIALS_DIRECTORY`.
+    /// The file to open; for a credential, below the folder named by `CREDENTIALS_DIRECTORY`, or, for a command that
+    /// is typed while the service runs, below the service's.
     pub fn path(&self) -> Result<PathBuf, SecretError> {
-        self.path_below(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
+        let own = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        self.path_below(own.or_else(|| Some(PathBuf::from(SERVICE)).filter(|folder| folder.is_dir())))
     }
 
     fn path_below(&self, credentials: Option<PathBuf>) -> Result<PathBuf, SecretError> {

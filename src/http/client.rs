@@ -38,6 +38,15 @@ pub enum ClientError {
     Authorities(#[source] io::Error),
     #[error("{host} did not answer in {} s", within.as_secs_f64())]
     TooSlow { host: String, within: Duration },
+    #[error(
+        "the certificate of {host} is not trusted; put its authority into the machine's store \
+        (update-ca-certificates), or name a file with all authorities in the variable SSL_CERT_FILE"
+    )]
+    Untrusted {
+        host: String,
+        #[source]
+        source: legacy::Error,
+    },
     #[error("{host} cannot be reached")]
     Unreachable {
         host: String,
@@ -74,12 +83,24 @@ impl Client {
 
     async fn exchange(&self, host: &str, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let answer = self.0.request(request).await;
-        let answer = answer.map_err(|source| ClientError::Unreachable { host: host.to_owned(), source })?;
+        let answer = answer.map_err(|source| unreachable(host.to_owned(), source))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MOST).collect().await;
         let body = body.map_err(|source| ClientError::Answer { host: host.to_owned(), source })?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
+}
+
+fn unreachable(host: String, source: legacy::Error) -> ClientError {
+    let mut layer: Option<&dyn Error> = Some(&source);
+    while let Some(error) = layer {
+        // rustls' own words: its types are those of a library below the one that is used here.
+        if error.to_string().starts_with("invalid peer certificate") {
+            return ClientError::Untrusted { host, source };
+        }
+        layer = error.source();
+    }
+    ClientError::Unreachable { host, source }
 }
 
 impl Answer {

@@ -8,11 +8,13 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::serve::Listener;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -40,6 +42,9 @@ impl Default for Limits {
 /// Bytes of request line and headers, at most; larger ones get 431.
 const HEADERS: usize = 64 * 1024;
 
+/// After the stop, how long one that was accepted may take to begin its first request.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+
 /// Serves until `stop`, then lets requests under way end within the limit and closes what is left. Returns
 /// when no connection is open any more.
 pub async fn serve<L>(mut listener: L, router: Router, limits: Limits, stop: CancellationToken)
@@ -63,7 +68,7 @@ where
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "closing connections that did not end in time");
         cut.cancel();
         connections.wait().await;
@@ -79,10 +84,19 @@ struct Connection {
 
 impl Connection {
     async fn run(self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
+        let asked = CancellationToken::new();
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            asked.cancel();
             request.extensions_mut().insert(peer);
             let request: Request = request.map(Body::new);
-            self.router.clone().oneshot(request)
+            let (answer, stop) = (self.router.clone().oneshot(request), self.stop.clone());
+            async move {
+                let mut answer = answer.await;
+                if let (Ok(answer), true) = (&mut answer, stop.is_cancelled()) {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                answer
+            }
         });
         let mut connection = std::pin::pin!(
             http1::Builder::new()
@@ -93,9 +107,13 @@ impl Connection {
         );
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            () = self.stop.cancelled() => tokio::select! {
+                ended = connection.as_mut() => ended,
+                // hyper closes at once what has not asked yet, though its request may be on the way.
+                _ = timeout(FIRST_WORD, asked.cancelled()) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
         if let Err(error) = ended {

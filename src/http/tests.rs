@@ -20,6 +20,7 @@ use super::*;
 
 const HANG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
+const GET_ONCE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 struct Server {
@@ -216,10 +217,25 @@ async fn a_stop_lets_requests_end_and_refuses_new_ones() {
     let idle = server.connect().await;
     let _ = begun.acquire().await.unwrap();
     server.stop.cancel();
-    assert_eq!(rest(idle).await, "", "idle connections are closed at once");
+    assert_eq!(rest(idle).await, "", "idle connections are closed");
     assert!(TcpStream::connect(server.address).await.is_err(), "still listening");
     gate.add_permits(1);
     assert!(under_way.await.unwrap().ends_with("finished"));
+    server.end().await;
+}
+
+/// As at a reload: whoever was let in is answered, though the first byte comes after the stop.
+#[tokio::test]
+async fn a_stop_answers_who_was_let_in_and_has_not_spoken_yet() {
+    let server = start(hello(), Limits::default()).await;
+    let mut early = server.connect().await;
+    // Accepted in their order.
+    assert!(exchange(server.connect().await, GET_ONCE).await.ends_with("hello"));
+    server.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    early.write_all(GET.as_bytes()).await.unwrap();
+    let answer = rest(early).await;
+    assert!(answer.ends_with("hello") && answer.contains("connection: close"), "{answer}");
     server.end().await;
 }
 

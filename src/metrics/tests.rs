@@ -74,6 +74,37 @@ fn told(
     scrape(&text(&facts))
 }
 
+/// Each name in the panels is one that is told, and each number about Stripe's events has a panel.
+#[test]
+fn the_shipped_panels_ask_for_what_is_told() {
+    let names = |text: &str| -> std::collections::BTreeSet<String> {
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        words.filter(|word| word.starts_with("agent_")).map(str::to_owned).collect()
+    };
+    let (report, tally, answers) = (Report::default(), Tally::default(), Answers::default());
+    let (numbers, succeeded_at) = (Numbers::default(), None);
+    let events = Some(&numbers);
+    let facts = Facts {
+        version: "0.1.0",
+        report: &report,
+        turns: 7,
+        succeeded_at,
+        tally: &tally,
+        answers: &answers,
+        events,
+    };
+    let told = names(&text(&facts));
+    let asked = names(include_str!("../../docs/grafana.json"));
+    assert!(asked.len() >= 14, "{asked:?}");
+    for name in &asked {
+        let plain = name.trim_end_matches("_sum").trim_end_matches("_count");
+        assert!(told.contains(name) || told.contains(plain), "the panels ask for {name}, which nobody tells");
+    }
+    for name in told.iter().filter(|name| name.starts_with("agent_stripe_")) {
+        assert!(asked.contains(name), "no panel shows {name}");
+    }
+}
+
 #[test]
 fn events_that_wait_and_events_that_nobody_took_are_told() {
     let left = |destination: &str, pending, oldest, dead| Backlog {

@@ -38,7 +38,8 @@ pub(super) async fn resolve<E: Engine>(
     warnings: &mut Vec<String>,
 ) -> Result<Images, Trouble> {
     let asked = Asked { world, there: Once::default(), pulled: Once::default() };
-    let sources = project.services.iter().map(|(name, service)| asked.source(revision, name, service, before));
+    let sources =
+        project.services.iter().map(|(name, service)| asked.source(revision, name, service, before));
     let sources: Vec<_> = stream::iter(sources.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
     let mut images = Images::default();
     // Equal inputs are built once, under the name of the first service that has them.
@@ -48,7 +49,8 @@ pub(super) async fn resolve<E: Engine>(
             Source::Pulled(image) => image,
             Source::Built(Inputs { hash, order, context, warnings: said }) => {
                 warnings.extend(said);
-                let tag = tags.entry(hash).or_insert_with_key(|hash| format!("{}-{name}:{hash}", project.name));
+                let tag =
+                    tags.entry(hash).or_insert_with_key(|hash| format!("{}-{name}:{hash}", project.name));
                 let order = BuildOrder { tag: tag.clone(), ..order };
                 images.orders.entry(tag.clone()).or_insert((order, context));
                 ImageRef { name: tag.clone(), id: String::new() }

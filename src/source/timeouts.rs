@@ -30,3 +30,15 @@ pub fn limit(connect: Duration, answer: Duration, authorities: Option<&Path>) ->
         })
     }
 }
+
+/// Whether `authorities` holds any, as far as can be told without making them count.
+pub fn readable(authorities: Option<&Path>) -> Result<(), LimitError> {
+    let Some(file) = authorities else { return Ok(()) };
+    let refused =
+        |why: String| LimitError::Authorities { file: file.to_owned(), source: git2::Error::from_str(&why) };
+    match std::fs::read_to_string(file) {
+        Ok(text) if text.contains("-----BEGIN ") => Ok(()),
+        Ok(_) => Err(refused("it holds no certificate".to_owned())),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}

@@ -161,7 +161,7 @@ async fn backend(root: &Path, request: Request) -> Response {
     builder.body(Body::from(output.stdout[split + 4..].to_vec())).expect("response")
 }
 
-/// TLS in front of an [`HttpServer`], with a certificate for 127.0.0.1 that an authority of its own has signed.
+/// TLS in front of somebody, with a certificate for 127.0.0.1 that an authority of its own has signed.
 pub(crate) struct TlsFront {
     pub(crate) port: u16,
     /// The authority's certificate, PEM.
@@ -201,7 +201,7 @@ while True:
 
 impl TlsFront {
     /// `folder` is made and holds keys and certificates.
-    pub(crate) fn start(folder: &Path, behind: &HttpServer) -> Self {
+    pub(crate) fn start(folder: &Path, behind: SocketAddr) -> Self {
         fs::create_dir_all(folder).expect("folder");
         let authority = new_authority(folder, "authority");
         let openssl = |arguments: &[&str]| run("openssl", folder, arguments);
@@ -224,7 +224,7 @@ impl TlsFront {
         let mut child = Command::new("python3")
             .args(["-c", TLS_FRONT])
             .arg(folder)
-            .arg(behind.address.port().to_string())
+            .arg(behind.port().to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

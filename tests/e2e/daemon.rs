@@ -21,6 +21,13 @@ impl Daemon {
         Self::spawn(Command::new("setpriv"), config, log)
     }
 
+    /// With these variables in its environment.
+    pub(crate) fn with_variables(config: &Path, log: &Path, variables: &[(&str, &Path)]) -> Self {
+        let mut command = Command::new("setpriv");
+        command.envs(variables.iter().copied());
+        Self::spawn(command, config, log)
+    }
+
     /// Its clock is the machine's, moved by what stands in `offset` (`-1h`), which may change while it runs. What only
     /// measures time is not moved, as on a machine whose clock is set.
     pub(crate) fn with_clock(config: &Path, log: &Path, offset: &Path) -> Self {

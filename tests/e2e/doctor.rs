@@ -152,6 +152,12 @@ fn a_live_stack_is_in_order_and_a_newer_record_is_not() {
     let fine = check(&config);
     assert!(fine.good, "{:#?}", fine.findings);
     assert!(fine.findings.iter().any(|finding| finding["what"] == "daemon" && finding["level"] == "good"));
+    let text = fs::read_to_string(&config).unwrap();
+    let hooks = text.lines().find(|line| line.starts_with("listen = ")).unwrap();
+    let elsewhere = format!("listen = \"127.0.0.1:{}\"", world.spare_port());
+    with(&world, &text.replace(hooks, &elsewhere)).says("webhook", "is not to be had", "agent reload");
+    let published = with(&world, &text.replace(hooks, &format!("{hooks}\npublish = \"/webhooks/\"")));
+    published.says("webhook", "nginx does not pass on /webhooks/", "agent logs");
     world.kill();
     let database = rusqlite::Connection::open(world.state().join("agent.db")).unwrap();
     let ahead = "UPDATE entries SET at = at + 3600000";

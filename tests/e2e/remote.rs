@@ -174,7 +174,7 @@ fn a_changed_host_key_is_told_and_the_pinned_one_counts_again() {
 fn an_authority_of_ones_own_is_trusted_when_it_is_named() {
     let mut world = World::empty();
     let tls = world.path().join("tls");
-    let server = TlsFront::start(&tls, world.git.as_ref().unwrap());
+    let server = TlsFront::start(&tls, world.git.as_ref().unwrap().address);
     world.url = server.url("shop");
     let plain = world.settings.clone();
     let with = |world: &World, file: &Path| world.source(&format!("ca_file = \"{}\"", file.display()));

@@ -1,11 +1,11 @@
 //! The status for a person with a phone at three in the morning: the first two lines say it all. Pure.
 
-use comfy_table::{Cell, Color, ColumnConstraint};
+use comfy_table::{Cell, Color};
 use owo_colors::OwoColorize;
 
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
-use crate::cli::width::{cut, rendered, short, table};
+use crate::cli::width::{cut, fitted, short};
 use crate::overview::{Daemon, Events, Level, Live, Report, ServiceState, Wrong};
 use crate::reconcile::HeldBack;
 use crate::record::Target;
@@ -185,27 +185,22 @@ fn of_stripe(events: &Events, clock: &Clock) -> Option<String> {
 }
 
 fn services(services: &[ServiceState], clock: &Clock, columns: usize) -> String {
-    let mut table = table(columns);
-    table.set_header(["SERVICE", "CONTAINER", "STATE", "SINCE", "ROUTE"]);
-    for service in services {
+    let row = |service: &ServiceState| {
         let state = Cell::new(&service.state).fg(match service.level {
             Level::Good => Color::Green,
             Level::Idle => Color::Yellow,
             Level::Bad => Color::Red,
         });
-        table.add_row([
+        vec![
             Cell::new(&service.service),
             Cell::new(service.instance.as_deref().unwrap_or("-")),
             state,
             Cell::new(service.since.map_or_else(|| "-".to_owned(), |since| clock.roughly(since))),
             Cell::new(service.routes.join("\n")),
-        ]);
-    }
-    // Names are copied into other commands, so they stay whole; routes may wrap.
-    for column in table.column_iter_mut().take(3) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    rendered(table)
+        ]
+    };
+    let rows: Vec<_> = services.iter().map(row).collect();
+    fitted(columns, &["SERVICE", "CONTAINER", "STATE", "SINCE", "ROUTE"], &rows)
 }
 
 fn daemon(report: &Report, clock: &Clock) -> String {

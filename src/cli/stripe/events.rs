@@ -1,6 +1,7 @@
 //! `agent stripe events`: a line for every event, newest first.
 
 use comfy_table::{Cell, Color, ContentArrangement};
+use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::super::args::stripe as args;
@@ -14,10 +15,10 @@ use crate::inbox::{Backlog, Delivery, Event, Filter, State};
 use crate::store;
 
 #[derive(Serialize)]
-struct Events {
-    events: Vec<Event>,
+pub(in super::super) struct Events {
+    pub(in super::super) events: Vec<Event>,
     /// What is left to do, by destination.
-    backlog: Vec<Backlog>,
+    pub(in super::super) backlog: Vec<Backlog>,
 }
 
 pub(super) async fn events(config: &Config, asked: args::Events, out: &Out) -> Result<Code, CliError> {
@@ -47,21 +48,47 @@ pub(in super::super) fn text(events: &[Event], backlog: &[Backlog], clock: &Cloc
     if events.is_empty() {
         lines.push("no event".to_owned());
     } else {
-        let mut table = table(columns);
-        // A line is an event: nothing may wrap.
-        table.set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["WHEN", "TYPE", "EVENT", "DELIVERIES"]);
-        for event in events {
-            let deliveries = Cell::new(deliveries(&event.deliveries)).fg(colour(&event.deliveries));
-            let when = Cell::new(clock.at(event.received));
-            table.add_row([when, Cell::new(&event.kind), Cell::new(&event.id), deliveries]);
-        }
-        lines.push(rendered(table));
+        lines.push(listed(events, clock, columns));
     }
     let left: Vec<String> = backlog.iter().map(|left| left_over(left, clock)).collect();
     if !left.is_empty() {
         lines.push(String::new());
         lines.extend(left);
+    }
+    lines.join("\n")
+}
+
+/// A line is an event: nothing wraps. Where its deliveries have no room there, they stand below it.
+fn listed(events: &[Event], clock: &Clock, columns: usize) -> String {
+    let told = |beside: bool| {
+        let mut table = table(columns);
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        let header = ["WHEN", "TYPE", "EVENT", "DELIVERIES"];
+        table.set_header(header[..if beside { 4 } else { 3 }].to_vec());
+        for event in events {
+            let mut row =
+                vec![Cell::new(clock.at(event.received)), Cell::new(&event.kind), Cell::new(&event.id)];
+            let deliveries = Cell::new(deliveries(&event.deliveries)).fg(colour(&event.deliveries));
+            row.extend(beside.then_some(deliveries));
+            table.add_row(row);
+        }
+        rendered(table)
+    };
+    let whole = told(true);
+    let width = |line: &str| anstream::adapter::strip_str(line).to_string().chars().count();
+    if whole.lines().all(|line| width(line) <= columns) {
+        return whole;
+    }
+    let names = told(false);
+    let mut lines: Vec<String> = names.lines().take(1).map(str::to_owned).collect();
+    for (event, line) in events.iter().zip(names.lines().skip(1)) {
+        lines.push(line.to_owned());
+        let text = deliveries(&event.deliveries);
+        lines.push(match colour(&event.deliveries) {
+            Color::Red => format!("       {}", text.red()),
+            Color::Yellow => format!("       {}", text.yellow()),
+            _ => format!("       {}", text.green()),
+        });
     }
     lines.join("\n")
 }

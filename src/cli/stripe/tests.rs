@@ -88,6 +88,16 @@ fn a_list_says_who_has_what_and_what_is_left() {
 
     books: 1 pending, the oldest came 1 min ago; 1 dead (agent stripe resend --dead --to books)
     ");
+    let text = plain(&events::text(&listed, &[], &clock(), 80));
+    insta::assert_snapshot!(text, @r"
+    WHEN          TYPE                        EVENT
+    11:59         invoice.paid                evt_3
+           books pending, shop
+    11:58         balance.available           evt_2
+           nobody wants it
+    20 Nov 10:00  checkout.session.completed  evt_1
+           books dead (16 attempts), shop (attempt 3)
+    ");
     assert_eq!(events::text(&[], &[], &clock(), 100), "no event");
 }
 

@@ -153,7 +153,7 @@ impl Deployments {
             "state": state,
             "description": cut(&said(news), DESCRIPTION),
             "environment": self.environment,
-            "environment_url": self.github.link,
+            "log_url": self.github.link,
             "auto_inactive": true,
         });
         self.github.post(client, &format!("deployments/{id}/statuses"), body).await.map(drop)
