@@ -133,7 +133,7 @@ async fn work(
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
     if let Some(doors) = dashboard::listen(&world, inbox, stop, &mut kept).await? {
-        doors.serve(&tasks, stop);
+        doors.serve(tasks, stop);
     }
     kept.close_the_rest();
     drop(kept);

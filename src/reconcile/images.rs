@@ -47,7 +47,8 @@ pub(super) async fn resolve<E: Engine>(
     for (name, source) in project.services.keys().zip(sources) {
         let image = match source? {
             Source::Pulled(image) => image,
-            Source::Built(Inputs { hash, order, context, warnings: said }) => {
+            Source::Built(inputs) => {
+                let Inputs { hash, order, context, warnings: said } = *inputs;
                 warnings.extend(said);
                 let tag =
                     tags.entry(hash).or_insert_with_key(|hash| format!("{}-{name}:{hash}", project.name));
@@ -71,7 +72,7 @@ pub(super) async fn resolve<E: Engine>(
 /// Where a service's image comes from.
 enum Source {
     Pulled(ImageRef),
-    Built(Inputs),
+    Built(Box<Inputs>),
 }
 
 /// What goes into a build, and the hash of it.
@@ -107,7 +108,9 @@ impl<E: Engine> Asked<'_, E> {
         before: Option<&Desired>,
     ) -> Result<Source, Trouble> {
         match &service.build {
-            Some(build) => self.inputs(revision, name, build).await.map(Source::Built),
+            Some(build) => {
+                self.inputs(revision, name, build).await.map(|inputs| Source::Built(Box::new(inputs)))
+            }
             None => self.pinned(name, service, before).await.map(Source::Pulled),
         }
     }
