@@ -46,6 +46,8 @@ impl<E: Engine> Reconciler<E> {
         if !self.clearance.asks() {
             return Ok(true);
         }
+        let mirror = self.mirror.clone();
+        blocking(move || Ok(mirror.fetch(None)?)).await?;
         Ok(self.objection(tip).await?.is_none())
     }
 

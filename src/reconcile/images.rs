@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use crate::engine::{BuildOrder, Engine, EngineError};
@@ -40,12 +40,12 @@ pub(super) async fn resolve<E: Engine>(
     let asked = Asked { world, there: Once::default(), pulled: Once::default() };
     let sources =
         project.services.iter().map(|(name, service)| asked.source(revision, name, service, before));
-    let sources: Vec<_> = stream::iter(sources.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+    let sources: Vec<_> = side_by_side(sources.collect()).await?;
     let mut images = Images::default();
     // Equal inputs are built once, under the name of the first service that has them.
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
     for (name, source) in project.services.keys().zip(sources) {
-        let image = match source? {
+        let image = match source {
             Source::Pulled(image) => image,
             Source::Built(inputs) => {
                 let Inputs { hash, order, context, warnings: said } = *inputs;
@@ -59,14 +59,15 @@ pub(super) async fn resolve<E: Engine>(
         };
         images.by_service.insert(name.clone(), image);
     }
-    let looks = images.orders.keys().map(|tag| world.engine.image(tag)).collect::<Vec<_>>();
-    let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-    for (tag, found) in images.orders.keys().zip(looks) {
-        if found?.is_none() {
-            images.missing.insert(tag.clone());
-        }
-    }
+    let looks = side_by_side(images.orders.keys().map(|tag| world.engine.image(tag)).collect()).await?;
+    let missing = images.orders.keys().zip(looks).filter(|(_, found)| found.is_none());
+    images.missing = missing.map(|(tag, _)| tag.clone()).collect();
     Ok(images)
+}
+
+/// All answers, in the order of their questions; the first that fails ends the others.
+async fn side_by_side<T, E>(questions: Vec<impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
+    stream::iter(questions).buffered(AT_ONCE).try_collect().await
 }
 
 /// Where a service's image comes from.

@@ -16,14 +16,14 @@ use super::render::blocking;
 use super::trouble::Trouble;
 
 impl<E: Engine> Reconciler<E> {
-    /// Failing to clean up never fails a run: it is tried again after the next one.
-    pub(super) async fn prune(&self, kind: Kind) {
-        if let Err(Trouble::Failure { failure, .. }) = self.try_prune(kind).await {
+    /// Failing to clean up never fails a run: it is tried again after the next one that `changed` something.
+    pub(super) async fn prune(&self, kind: Kind, changed: bool) {
+        if let Err(Trouble::Failure { failure, .. }) = self.try_prune(kind, changed).await {
             tracing::warn!("cleaning up: {}", failure.message);
         }
     }
 
-    async fn try_prune(&self, kind: Kind) -> Result<(), Trouble> {
+    async fn try_prune(&self, kind: Kind, changed: bool) -> Result<(), Trouble> {
         let observed = self.engine.observe(&self.config.stack.name).await?;
         // Mending what runs says nothing of the revision that failed.
         if kind != Kind::Heal {
@@ -41,6 +41,9 @@ impl<E: Engine> Reconciler<E> {
             self.forget_logs(run);
         }
         self.forget_old_logs();
+        if !changed {
+            return Ok(());
+        }
         let releases = self.record.releases().await?;
         let needed: BTreeSet<&str> = releases
             .iter()

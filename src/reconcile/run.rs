@@ -35,6 +35,14 @@ pub(super) enum Goal<'a> {
     Release(&'a Release, Purpose),
 }
 
+/// What a run that went well was about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Changed,
+    /// All was so already.
+    Unchanged,
+}
+
 /// A run that is ready to touch containers.
 struct Ready {
     desired: Desired,
@@ -76,13 +84,13 @@ impl<E: Engine> Reconciler<E> {
         goal: &Goal<'_>,
         subject: &str,
         newer: &CancellationToken,
-    ) -> Result<Result<(), Trouble>, Trouble> {
+    ) -> Result<Result<Reached, Trouble>, Trouble> {
         let current = self.record.current().await?;
         let before = current.as_ref().map(|release| &release.desired);
         let journal = self.journal(run);
         let Ready { desired, plan, observed } = match self.prepare(&journal, goal, before, newer).await {
             Ok(Some(ready)) => ready,
-            Ok(None) => return Ok(Ok(())),
+            Ok(None) => return Ok(Ok(Reached::Unchanged)),
             Err(trouble) => return Ok(Err(trouble)),
         };
         let steps = self.steps(&journal, plan, desired, before).await?;
@@ -124,7 +132,7 @@ impl<E: Engine> Reconciler<E> {
             act.retire().await?;
         }
         journal.write(Entry::Ended { outcome: Outcome::Succeeded }).await?;
-        Ok(Ok(()))
+        Ok(Ok(Reached::Changed))
     }
 
     /// How the plan is carried out: at once, or service after service where the configuration wants that.
@@ -277,10 +285,10 @@ impl<E: Engine> Reconciler<E> {
         run: RunId,
         kind: Kind,
         revision: &Revision,
-        result: Result<(), Trouble>,
+        result: Result<Reached, Trouble>,
     ) -> Result<(), Trouble> {
         let outcome = match &result {
-            Ok(()) => None,
+            Ok(_) => None,
             Err(Trouble::Newer) => Some(Outcome::Superseded { by: self.newest() }),
             Err(Trouble::Failure { failure, .. }) => Some(Outcome::Failed { reason: failure.clone() }),
         };
@@ -299,11 +307,10 @@ impl<E: Engine> Reconciler<E> {
             }
             _ => {}
         }
-        if result.is_ok() {
-            // After a failure what was built is still wanted: the mended revision shares most of it.
-            self.prune(kind).await;
-        }
-        result
+        // After a failure what was built is still wanted: the mended revision shares most of it.
+        let reached = result?;
+        self.prune(kind, reached == Reached::Changed).await;
+        Ok(())
     }
 
     fn newest(&self) -> String {
@@ -343,7 +350,7 @@ impl<E: Engine> Reconciler<E> {
             }
             // Once a revert is live the branch is the target again, whose tip is what was denied, or newer.
             (Kind::Deploy | Kind::Revert, Target::Branch) => {
-                let tip = self.look().await?;
+                let tip = self.look_past().await?;
                 let denied = self.record.denial(&tip).await?.is_some();
                 Ok(tip != *revision && !denied && self.may_overtake(&tip).await?)
             }

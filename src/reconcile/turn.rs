@@ -13,6 +13,7 @@ use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
 use crate::record::{Hold, Release, Target, Why};
 use crate::report;
+use crate::source::Mirror;
 use crate::trigger::Reason;
 
 use super::Reconciler;
@@ -247,12 +248,23 @@ impl<E: Engine> Reconciler<E> {
         if let Some(why) = fetched.recloned {
             tracing::warn!("the mirror was cloned anew: {why}");
         }
-        let tip = fetched.revision;
+        self.seen(&fetched.revision);
+        Ok(fetched.revision)
+    }
+
+    /// Asks where the branch points and leaves the mirror as it is: a run is reading from it.
+    pub(super) async fn look_past(&self) -> Result<Revision, Trouble> {
+        let remote = self.mirror.remote().clone();
+        let tip = blocking(move || Ok(Mirror::ask(&remote)?)).await?;
+        self.seen(&tip);
+        Ok(tip)
+    }
+
+    fn seen(&self, tip: &Revision) {
         self.situation.send_if_modified(|situation| {
             situation.looked_at = Some(now());
             situation.tip.replace(tip.to_string()).as_deref() != Some(tip.as_str())
         });
-        Ok(tip)
     }
 
     async fn decision(
