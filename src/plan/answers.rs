@@ -241,7 +241,7 @@ mod tests {
     fn what_is_not_answered_while_another_run_stops_the_service_is_excused_until_it_answers_again() {
         let mut tally = Tally::new(["web".to_owned()], SWITCHED * 1000);
         let new = BTreeSet::from([NEW]);
-        let mut count = |tally: &mut Tally, many: usize, after: i64, error: bool| {
+        let count = |tally: &mut Tally, many: usize, after: i64, error: bool| {
             let mut told = (0..many).map(|_| tally.count(&answer(after, error, None), &new));
             told.find_map(|told| told)
         };
