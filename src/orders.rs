@@ -128,13 +128,10 @@ async fn roll_back(
 
 async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
     // What was rolled back, and came again by a person's word, has two releases: the earlier is no way back from it.
-    let prints = |release: &Release| -> Vec<String> {
-        release.desired.services.values().map(|service| service.fingerprint.clone()).collect()
-    };
     let same = |release: &Release| {
         release.revision == current.revision
             && release.desired.routes == current.desired.routes
-            && prints(release) == prints(current)
+            && release.desired.same_services(&current.desired)
     };
     let older = record.releases().await?.into_iter();
     older

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod apply;
+mod backoff;
 mod cleared;
 mod decide;
 mod healing;

@@ -25,6 +25,15 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// No service would have to move to get from one to the other.
+    pub fn same_services(&self, other: &Self) -> bool {
+        self.prints().eq(other.prints())
+    }
+
+    fn prints(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.services.iter().map(|(name, service)| (name.as_str(), service.fingerprint.as_str()))
+    }
+
     /// The service that runs nginx, if the stack routes at all.
     pub fn proxy(&self) -> Option<&Service> {
         self.services.values().find(|service| service.proxy)

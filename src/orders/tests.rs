@@ -238,6 +238,20 @@ async fn what_turns_bad_is_denied_and_gives_way_once() {
 }
 
 #[tokio::test]
+async fn what_goes_live_after_one_that_turned_bad_stays_and_goes_back_to_the_good_one() {
+    let world = World::new().await;
+    let (watch, first) = watched(&world).await;
+    // The newer one has passed its gates when the one before it turns bad.
+    let newer = desired('c');
+    let run = world.record.begin(Kind::Deploy, &newer.revision, "", "", 3).await.unwrap();
+    assert!(world.record.go_back(&watch, Failure::default(), 4).await.unwrap());
+    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
+    world.goes_live(run, Live::New { desired: &newer, subject: "", watch }, 5).await;
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert_eq!(world.record.watch().await.unwrap().unwrap().back_to, first);
+}
+
+#[tokio::test]
 async fn a_person_who_rolls_back_ends_the_watch() {
     let world = World::new().await;
     let (watch, _) = watched(&world).await;

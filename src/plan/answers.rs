@@ -85,6 +85,8 @@ pub struct Tally {
     services: BTreeSet<String>,
     before: BTreeMap<String, Share>,
     since: BTreeMap<String, VecDeque<(i64, bool)>>,
+    /// When each was last seen to answer well, by what is older than the window.
+    well: BTreeMap<String, i64>,
 }
 
 impl Tally {
@@ -95,6 +97,7 @@ impl Tally {
             services: services.into_iter().collect(),
             before: BTreeMap::new(),
             since: BTreeMap::new(),
+            well: BTreeMap::new(),
         }
     }
 
@@ -121,13 +124,32 @@ impl Tally {
         }
         let since = self.since.entry(answer.service.clone()).or_default();
         since.push_back((answer.at, answer.error));
-        while since.front().is_some_and(|(at, _)| *at <= answer.at - WINDOW) {
-            since.pop_front();
+        while let Some((at, error)) = since.pop_front_if(|(at, _)| *at <= answer.at - WINDOW) {
+            if !error {
+                self.well.insert(answer.service.clone(), at);
+            }
         }
+        Some((answer.service.clone(), self.judge(&answer.service)?))
+    }
+
+    /// What is wrong with a service's answers now.
+    pub fn judge(&self, service: &str) -> Option<String> {
         let mut now = Share::default();
-        since.iter().for_each(|(_, error)| now.add(*error));
-        let before = self.before.get(&answer.service).copied().unwrap_or_default();
-        jumped(now, before).then(|| (answer.service.clone(), told(now, before)))
+        self.since.get(service)?.iter().for_each(|(_, error)| now.add(*error));
+        let before = self.before.get(service).copied().unwrap_or_default();
+        jumped(now, before).then(|| told(now, before))
+    }
+
+    /// The service was stopped between these moments (milliseconds since the Unix epoch), to be replaced: its errors
+    /// then, and until it answers well again, say nothing of it.
+    pub fn excuse(&mut self, service: &str, from: i64, until: Option<i64>) {
+        let Some(since) = self.since.get_mut(service) else { return };
+        let (from, until) = (from / 1000, until.map_or(i64::MAX, |until| until / 1000));
+        let mut back = self.well.get(service).is_some_and(|at| *at > until);
+        since.retain(|(at, error)| {
+            back |= *at > until && !error;
+            back || !error || *at < from
+        });
     }
 }
 
@@ -213,6 +235,30 @@ mod tests {
         assert!(judged((0..10).map(|_| answer(1, true, None))).is_some());
         let other = Answer { service: "api".into(), ..answer(1, true, Some(NEW)) };
         assert_eq!(judged(std::iter::repeat_n(other, 50)), None);
+    }
+
+    #[test]
+    fn what_is_not_answered_while_another_run_stops_the_service_is_excused_until_it_answers_again() {
+        let mut tally = Tally::new(["web".to_owned()], SWITCHED * 1000);
+        let new = BTreeSet::from([NEW]);
+        let count = |tally: &mut Tally, many: usize, after: i64, error: bool| {
+            let mut told = (0..many).map(|_| tally.count(&answer(after, error, None), &new));
+            told.find_map(|told| told)
+        };
+        assert_eq!(count(&mut tally, 5, 1, false), None);
+        assert!(count(&mut tally, 9, 3, true).is_some());
+        tally.excuse("web", (SWITCHED + 3) * 1000, None);
+        assert_eq!(tally.judge("web"), None);
+        // It was started again and takes a while to answer.
+        let over = Some((SWITCHED + 4) * 1000);
+        count(&mut tally, 9, 6, true);
+        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        assert_eq!(tally.judge("web"), None);
+        // Once it has answered, errors are its own again, also when those answers are long ago.
+        count(&mut tally, 1, 7, false);
+        count(&mut tally, 15, 20, true);
+        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        assert!(tally.judge("web").is_some());
     }
 
     #[test]

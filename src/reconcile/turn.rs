@@ -7,9 +7,8 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::class::Class;
-use crate::model::desired::Desired;
 use crate::model::instance::Observed;
-use crate::model::run::{Failure, Kind};
+use crate::model::run::Kind;
 use crate::plan::diff::Purpose;
 use crate::record::{Hold, Release, Target, Why};
 use crate::report;
@@ -28,10 +27,6 @@ use super::trouble::Trouble;
 /// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
 const QUIET: Duration = Duration::from_millis(250);
 const BURST: Duration = Duration::from_secs(3);
-/// The longest that anything waits for its next try, in milliseconds.
-const PATIENCE: i64 = 300_000;
-/// An alarm that rings by so many milliseconds too early is in time.
-const EARLY: i64 = 50;
 /// How long a remote may keep what runs from being mended.
 const BEFORE_MENDING: Duration = Duration::from_secs(2);
 
@@ -206,10 +201,7 @@ impl<E: Engine> Reconciler<E> {
             return false;
         }
         let Ok(rendered) = self.render(tip, Some(&current.desired)).await else { return false };
-        let prints = |desired: &Desired| -> Vec<String> {
-            desired.services.values().map(|service| service.fingerprint.clone()).collect()
-        };
-        prints(&rendered.desired) != prints(&current.desired)
+        !rendered.desired.same_services(&current.desired)
     }
 
     /// What the last turn met, if only a person can mend it; not what stands in the tip's way.
@@ -371,35 +363,6 @@ impl<E: Engine> Reconciler<E> {
         let denial = self.record.denial(&tip).await.ok()??;
         let failure = denial.why.failure()?.clone();
         Some(Wrong { class: Class::Stalled, failure, since: denial.at, again_at: None })
-    }
-
-    fn wrong(&self, (class, failure): (Class, Failure), before: Option<Wrong>) -> Wrong {
-        tracing::error!(?class, "{}", failure.message);
-        let same = before.filter(|before| before.failure.message == failure.message);
-        let since = same.as_ref().map_or_else(now, |before| before.since);
-        let again_at = (class != Class::Stalled).then(|| self.try_again_after(now() - since));
-        Wrong { class, failure, since, again_at }
-    }
-
-    /// Doubles with the time the trouble has lasted, from 2 s up to 5 min, and differs by a fifth.
-    fn try_again_after(&self, lasted: i64) -> i64 {
-        let wait = lasted.clamp(2_000, PATIENCE);
-        let wait = wait - wait / 10 + now().rem_euclid(wait / 5 + 1);
-        let wakes = self.wakes.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(wait as u64)).await;
-            // In memory the wake holds even when it cannot be written.
-            let _ = wakes.wake(Reason::Retry).await;
-        });
-        now() + wait
-    }
-
-    /// Neither the timer nor what the last try did to containers hurries what waits for its next try; a person, a push
-    /// and a release that turns bad do. A moment too far ahead is of a clock that was set back since.
-    fn still_backing_off(&self, reason: &Reason) -> bool {
-        let patient = matches!(reason, Reason::Poll | Reason::Drift | Reason::Retry);
-        let again_at = self.situation.borrow().wrong.as_ref().and_then(|wrong| wrong.again_at);
-        patient && again_at.is_some_and(|at| (EARLY..=PATIENCE * 2).contains(&(at - now())))
     }
 
     async fn take_down(&self) -> Result<(), Trouble> {

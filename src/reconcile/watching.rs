@@ -163,11 +163,22 @@ impl<E: Engine> Reconciler<E> {
                     }
                 }
                 answer = log.next() => {
-                    if let Some((service, what)) = tally.count(&answer, &instances) {
-                        return Bad { service, what };
+                    if let Some((service, _)) = tally.count(&answer, &instances) {
+                        self.excuse(&mut tally, watch, &service).await;
+                        if let Some(what) = tally.judge(&service) {
+                            return Bad { service, what };
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// What is not answered in the gap of another run is not the watched release's doing.
+    async fn excuse(&self, tally: &mut Tally, watch: &Watch, service: &str) {
+        match self.record.stopped_since(watch.run, service).await {
+            Ok(gaps) => gaps.into_iter().for_each(|(from, until)| tally.excuse(service, from, until)),
+            Err(error) => tracing::error!("the watch: {}", report::line(&error)),
         }
     }
 

@@ -97,8 +97,16 @@ impl Record {
                 )?
                 .execute(params![run.0, revision, subject, now, text])?;
                 let id = ReleaseId(sql.last_insert_rowid());
+                // What was live until now turned bad at the last moment: with that it is over, and nobody goes back to it.
+                let good = match facts::get(sql, TARGET)? {
+                    Some(Target::Back { release }) => {
+                        facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
+                        Some(release)
+                    }
+                    _ => facts::get(sql, CURRENT)?,
+                };
                 if let Some(Watched { services, long }) = watched
-                    && let Some(back_to) = facts::get(sql, CURRENT)?
+                    && let Some(back_to) = good
                 {
                     watch::begin(sql, &Watch { run, back_to, services, since: now, until: now + long })?;
                 }

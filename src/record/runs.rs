@@ -160,6 +160,31 @@ impl Record {
             .await
     }
 
+    /// From when until when runs after this one had stopped a service to replace it: until they switched or ended, if
+    /// they have.
+    pub async fn stopped_since(
+        &self,
+        run: RunId,
+        service: &str,
+    ) -> Result<Vec<(i64, Option<i64>)>, RecordError> {
+        let service = service.to_owned();
+        self.store
+            .read(move |sql| {
+                let mut select = sql.prepare_cached(
+                    "SELECT begun.at, (SELECT min(over.at) FROM entries over
+                            WHERE over.run = begun.run AND over.seq > begun.seq
+                            AND json_extract(over.body, '$.entry') IN ('switched', 'ended'))
+                        FROM entries begun WHERE begun.run > ?1
+                        AND json_extract(begun.body, '$.entry') = 'bringing-up'
+                        AND json_extract(begun.body, '$.order') = 'stop-first'
+                        AND json_extract(begun.body, '$.service') = ?2",
+                )?;
+                let rows = select.query_map(params![run.0, service], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// Runs that have begun and not ended: after a start, those that a crash cut off.
     pub async fn unended(&self) -> Result<Vec<Run>, RecordError> {
         self.store

@@ -33,13 +33,14 @@ impl Asked {
 
 impl Client {
     /// Asks for the paths in turn.
-    pub(crate) fn start(port: u16, paths: &'static [&'static str]) -> Self {
+    pub(crate) fn start(port: u16, paths: &[&'static str]) -> Self {
+        let paths = paths.to_vec();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let asking = std::thread::spawn(move || {
             let start = Instant::now();
             let mut open = Vec::new();
-            for (n, path) in (0..).zip(paths.iter().cycle()) {
+            for (n, path) in (0..).zip(paths.iter().copied().cycle()) {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }

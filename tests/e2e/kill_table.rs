@@ -1,5 +1,6 @@
 //! The kill table: the agent is killed at every point where its record grows, in a good roll, a bad roll and a
-//! rollback. The next start ends in the old release or the new one, whole and serving, and says which.
+//! rollback, of services that start first, that stop first, and one after another. The next start ends in the old
+//! release or the new one, whole and serving, and says which.
 //!
 //! No hook in the agent: `strace` kills it in a system call. As a commit's flush begins, the entry is in the log and
 //! nothing after it is done. As the commit's first write begins, what the entry tells of is done and the log does
@@ -8,6 +9,7 @@
 //! By default each kind goes through a share of the flushes; `AGENTTEST_KILLS=all`
 //! (`script/kill-table`) goes through everything.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,65 +17,153 @@ use std::time::Instant;
 use agent::model::run::{Outcome, RunId};
 use agent::reconcile::{Doing, said};
 
-use crate::client::Asked;
+use crate::client::{Asked, Client};
 use crate::daemon::{Daemon, Point};
 use crate::docker::docker;
-use crate::stack::{WEB, dockerfile};
+use crate::rolling;
+use crate::stack::{API, COMPOSE, WEB, dockerfile, write_apps};
 use crate::world::World;
 
 /// Points of a kind, by default.
-const SHARE: usize = 3;
+const SHARE: usize = 2;
+const DOOR: &str = "/door/version.txt";
 
-/// What the agent does when it is killed.
-trait Act {
-    /// Gives an agent that does not run something to do when it starts. Says what `web` may answer meanwhile, last
-    /// what it answers in the end.
-    fn order(&mut self, world: &World) -> Vec<String>;
+/// What an app behind nginx may answer while the agent is killed.
+struct App {
+    path: &'static str,
+    /// The last one is what it answers in the end.
+    says: Vec<String>,
+    /// It stops first: for a while it may not answer.
+    gap: bool,
+}
+
+impl App {
+    fn name(&self) -> &'static str {
+        self.path.split('/').nth(1).expect("the app's name")
+    }
+
+    fn stops_first(self) -> Self {
+        Self { gap: true, ..self }
+    }
+}
+
+/// An app in one of these versions, in the end in the last of them.
+fn app(path: &'static str, versions: &[u32]) -> App {
+    let mut app = App { path, says: Vec::new(), gap: false };
+    app.says = versions.iter().map(|version| format!("{} {version}", app.name())).collect();
+    app
+}
+
+/// What the agent does when it is killed: gives one that does not run something to do when it starts.
+trait Act: FnMut(&World) -> Vec<App> {}
+
+impl<F: FnMut(&World) -> Vec<App>> Act for F {}
+
+/// Pushes the versions after this one.
+fn pushes(mut version: u32, push: impl Fn(&World, u32) -> Vec<App>) -> impl Act {
+    move |world: &World| {
+        version += 1;
+        push(world, version)
+    }
+}
+
+/// In the working tree; each time it is another image.
+fn break_web(world: &World, version: u32) {
+    let ends = format!("{}# {version}\nCMD [\"false\"]\n", dockerfile("web"));
+    world.repo.write("web/Dockerfile", ends);
 }
 
 #[test]
 fn a_good_roll_killed_anywhere_ends_in_the_new_release() {
-    struct Good(u32);
-    impl Act for Good {
-        fn order(&mut self, world: &World) -> Vec<String> {
-            self.0 += 1;
-            world.push_version("web", self.0);
-            vec![format!("web {}", self.0 - 1), format!("web {}", self.0)]
-        }
-    }
-    table("good roll", World::live_at_once(), Good(1));
+    let act = pushes(1, |world, version| {
+        world.push_version("web", version);
+        vec![app(WEB, &[version - 1, version]), app(API, &[1])]
+    });
+    table("good roll", World::live_at_once(), act);
 }
 
 #[test]
 fn a_bad_roll_killed_anywhere_ends_in_the_old_release() {
-    struct Bad(u32);
-    impl Act for Bad {
-        fn order(&mut self, world: &World) -> Vec<String> {
-            self.0 += 1;
-            let ends = format!("{}# {}\nCMD [\"false\"]\n", dockerfile("web"), self.0);
-            world.repo.change("web/Dockerfile", &ends);
-            vec!["web 1".into()]
-        }
-    }
-    table("bad roll", World::live_at_once(), Bad(0));
+    let act = pushes(0, |world, version| {
+        break_web(world, version);
+        world.repo.push("web is broken");
+        vec![app(WEB, &[1]), app(API, &[1])]
+    });
+    table("bad roll", World::live_at_once(), act);
 }
 
 #[test]
 fn a_rollback_killed_anywhere_ends_in_the_release_that_was_chosen() {
-    struct Rollback(i64);
-    impl Act for Rollback {
-        fn order(&mut self, world: &World) -> Vec<String> {
-            let from = self.0;
-            self.0 = 3 - from;
-            world.agent(&["rollback", &self.0.to_string(), "--no-wait"]);
-            vec![format!("web {from}"), format!("web {}", self.0)]
-        }
-    }
     let world = World::live_at_once();
     let second = world.push_version("web", 2);
     world.deliver(&second);
     world.live(&second);
-    table("rollback", world, Rollback(2));
+    let mut from = 2;
+    table("rollback", world, move |world: &World| {
+        let to = 3 - from;
+        world.agent(&["rollback", &to.to_string(), "--no-wait"]);
+        vec![app(WEB, &[std::mem::replace(&mut from, to), to]), app(API, &[1])]
+    });
+}
+
+/// `web` has a fixed name and a volume, `door` a port of the host: neither can stand beside its successor.
+fn stopping_first() -> World {
+    let mut world = World::empty();
+    let fixed =
+        format!("build: ./web\n    container_name: {}-web\n    volumes: [\"data:/data\"]", world.name);
+    let door = format!(
+        "  door:\n    <<: *app\n    build: ./door\n    ports: [\"127.0.0.1:{}:8000\"]\n    labels:\n      \
+         agent.route.port: \"8000\"\n      agent.route.path: /door/\n      agent.probe: {DOOR}\n\
+         volumes: {{data: {{}}}}\n",
+        world.spare_port()
+    );
+    write_apps(&world.repo, &(COMPOSE.replace("build: ./web", &fixed) + &door), &["web", "api", "door"]);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    world
+}
+
+#[test]
+fn a_good_roll_of_what_stops_first_killed_anywhere_ends_in_the_new_release() {
+    let act = pushes(1, |world, version| {
+        world.repo.write("web/version.txt", format!("web {version}\n"));
+        world.push_version("door", version);
+        let both = [WEB, DOOR].map(|path| app(path, &[version - 1, version]).stops_first());
+        both.into_iter().chain([app(API, &[1])]).collect()
+    });
+    table("stop-first, good", stopping_first(), act);
+}
+
+#[test]
+fn a_bad_roll_of_what_stops_first_killed_anywhere_ends_in_the_old_release() {
+    // `door` has given way to its successor when that of `web` fails.
+    let act = pushes(1, |world, version| {
+        break_web(world, version);
+        world.push_version("door", version);
+        vec![app(WEB, &[1]).stops_first(), app(DOOR, &[1]).stops_first(), app(API, &[1])]
+    });
+    table("stop-first, bad", stopping_first(), act);
+}
+
+#[test]
+fn a_good_roll_in_steps_killed_anywhere_ends_in_the_new_release() {
+    let act = pushes(1, |world, version| {
+        rolling::push_both(world, version);
+        [WEB, API].map(|path| app(path, &[version - 1, version])).into()
+    });
+    table("rolling, good", rolling::world(), act);
+}
+
+#[test]
+fn a_bad_roll_in_steps_killed_anywhere_ends_in_the_old_release() {
+    // The step of `api` is live when that of `web` fails.
+    let act = pushes(1, |world, version| {
+        break_web(world, version);
+        world.push_version("api", version);
+        vec![app(WEB, &[1]), app(API, &[version, 1])]
+    });
+    table("rolling, bad", rolling::world(), act);
 }
 
 /// Kills the agent in the act at every point, starts it again, and prints what came of each.
@@ -82,18 +172,27 @@ fn table(name: &str, mut world: World, mut act: impl Act) {
     let trace = trace(&world);
     rehearse(&mut world, &mut act);
     let points = points(&fs::read_to_string(&trace).expect("the trace"));
-    eprintln!("{:10}  {:24}  {:55}  {:9}  {:9}  {:6}", "", "killed at", "in", "by", "ends in", "failed");
-    let mut lost = 0;
+    eprintln!("{:16}  {:13}  {:55}  {:9}  {:23}  {:6}", "", "killed at", "in", "by", "ends in", "failed");
+    let mut rows = Vec::new();
     for point in &points {
         let row = killed_at(&mut world, &mut act, point);
-        let failed = format!("{}/{}", row.failed.len(), row.asked);
         let at = format!("{} {}", point.call, point.nth);
-        let seconds = format!("{:.1} s", row.seconds);
-        eprintln!("{name:10}  {at:24}  {:55}  {:9}  {:9}  {failed:6} {seconds}", row.moment, row.by, row.end);
+        eprintln!("{name:16}  {at:13}  {row}");
         row.failed.iter().for_each(|asked| eprintln!("    {asked:?}"));
-        lost += row.failed.len();
+        rows.push(row);
     }
-    assert_eq!(lost, 0, "requests were lost");
+    let sum = |number: fn(&Row) -> usize| rows.iter().map(number).sum::<usize>();
+    let mut seconds: Vec<f64> = rows.iter().map(|row| row.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    let (failed, missed, asked) = (sum(|row| row.failed.len()), sum(|row| row.missed), sum(|row| row.asked));
+    eprintln!(
+        "{name}: {} points; at rest after {:.1} s (median), {:.1} s (worst); {failed} of {asked} requests failed, \
+         {missed} more in the gap of what stops first",
+        rows.len(),
+        seconds[seconds.len() / 2],
+        seconds[seconds.len() - 1],
+    );
+    assert_eq!(failed, 0, "requests were lost");
 }
 
 struct Row {
@@ -105,21 +204,33 @@ struct Row {
     /// From the next start until it rests.
     seconds: f64,
     asked: usize,
+    /// Those to which there must have been an answer.
     failed: Vec<Asked>,
+    /// The others, in a gap.
+    missed: usize,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { moment, by, end, seconds, asked, failed, missed } = self;
+        let gap = if *missed > 0 { format!(", {missed} in a gap") } else { String::new() };
+        write!(f, "{moment:55}  {by:9}  {end:23}  {}/{asked}{gap}  {seconds:.1} s", failed.len())
+    }
 }
 
 /// The act with nobody to kill it, for its trace.
 fn rehearse(world: &mut World, act: &mut impl Act) {
-    let says = act.order(world);
+    let apps = act(world);
     let daemon = traced(world, None);
     world.eventually("its end", || rests(world).then_some(()));
-    assert_eq!(Some(&world.says(WEB)), says.last());
+    ends(world, &apps, "nothing");
     drop(daemon);
 }
 
 fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
-    let says = act.order(world);
-    let client = world.client();
+    let apps = act(world);
+    let paths: Vec<&'static str> = apps.iter().map(|app| app.path).collect();
+    let client = Client::start(world.port, &paths);
     let mut daemon = traced(world, Some(point));
     // Another number of writes than in the rehearsal is no wonder: it may come to its end.
     world.eventually("the kill", || (daemon.ended() || rests(world)).then_some(()));
@@ -130,10 +241,9 @@ fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
     world.start();
     world.eventually("rest", || rests(world).then_some(()));
     let seconds = start.elapsed().as_secs_f64();
-    world.whole();
-    let end = world.says(WEB);
-    assert_eq!(Some(&end), says.last(), "after {moment}");
-    told(world);
+    world.whole_with(&apps.iter().map(App::name).collect::<Vec<_>>());
+    let end = ends(world, &apps, &moment);
+    told(world, &apps);
     world.kill();
 
     let outcome = world.runs().into_iter().find(|run| Some(run.id) == cut_off).and_then(|run| run.outcome);
@@ -143,10 +253,30 @@ fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
         Some(Outcome::Succeeded) => "finishing",
         other => panic!("cut off after {moment}, the run ended with {other:?}"),
     };
-    let says: Vec<&str> = says.iter().map(String::as_str).chain(["api 1"]).collect();
-    let asked = client.stop();
-    let (number, failed) = (asked.len(), asked.into_iter().filter(|asked| !asked.is_good(&says)).collect());
-    Row { moment, by, end, seconds, asked: number, failed }
+    let all = client.stop();
+    let asked = all.len();
+    let good = |asked: &Asked, app: &App| {
+        let says: Vec<&str> = app.says.iter().map(String::as_str).collect();
+        asked.path != app.path || asked.is_good(&says)
+    };
+    let bad = all.into_iter().filter(|asked| !apps.iter().all(|app| good(asked, app)));
+    // An answer from the wrong app is worse than none.
+    let in_gap = |asked: &Asked| {
+        let answered = asked.answer.as_ref().is_ok_and(|answer| answer.status == 200);
+        !answered && apps.iter().any(|app| app.gap && app.path == asked.path)
+    };
+    let (missed, failed): (Vec<Asked>, Vec<Asked>) = bad.partition(in_gap);
+    Row { moment, by, end, seconds, asked, failed, missed: missed.len() }
+}
+
+/// Everybody answers what is due in the end.
+fn ends(world: &World, apps: &[App], after: &str) -> String {
+    let end = |app: &App| {
+        let says = world.says(app.path);
+        assert_eq!(Some(&says), app.says.last(), "after {after}");
+        says
+    };
+    apps.iter().map(end).collect::<Vec<_>>().join(", ")
 }
 
 /// The run that has no end, and how far it has come.
@@ -165,11 +295,13 @@ fn rests(world: &World) -> bool {
 }
 
 /// The status names the release that runs.
-fn told(world: &World) {
+fn told(world: &World, apps: &[App]) {
     let current = world.record(async |record| record.current().await.unwrap().unwrap());
-    let image = &current.desired.services["web"].template.image.name;
-    let runs = docker(&["inspect", "-f", "{{.Image}}", &world.container("web")]);
-    assert_eq!(docker(&["image", "inspect", "-f", "{{.Id}}", image]), runs);
+    for app in apps.iter().map(App::name) {
+        let image = &current.desired.services[app].template.image.name;
+        let runs = docker(&["inspect", "-f", "{{.Image}}", &world.container(app)]);
+        assert_eq!(docker(&["image", "inspect", "-f", "{{.Id}}", image]), runs, "{app}");
+    }
     let status = world.try_agent(&["status"]).1;
     assert!(status.contains(&format!("release {},", current.id)), "{status}");
 }
@@ -207,5 +339,6 @@ fn points(trace: &str) -> Vec<Point> {
     points.retain(|point| point.call != "pwrite64");
     // Before the last two thirds hardly anything is touched.
     let late = points.split_off(points.len() / 3);
-    (1..=SHARE).map(|n| late[n * late.len() / SHARE - 1].clone()).collect()
+    // The last is the end itself.
+    (1..=SHARE).map(|n| late[n * late.len() / (SHARE + 1)].clone()).collect()
 }

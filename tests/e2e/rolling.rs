@@ -10,7 +10,7 @@ use crate::docker;
 use crate::stack::{API, BOTH, WEB};
 use crate::world::World;
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut world = World::empty();
     world.roll = "mode = \"rolling\"\n".to_owned();
     crate::stack::write(&world.repo, crate::stack::COMPOSE);
@@ -25,7 +25,7 @@ fn current(world: &World) -> ReleaseId {
 }
 
 /// Both apps change in one push.
-fn push_both(world: &World, version: u32) -> String {
+pub(crate) fn push_both(world: &World, version: u32) -> String {
     world.repo.write("web/version.txt", format!("web {version}\n"));
     world.repo.write("api/version.txt", format!("api {version}\n"));
     world.repo.push("both apps")

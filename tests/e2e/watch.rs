@@ -115,6 +115,27 @@ const EXITS: &str = "FROM agenttest-base:1\nCOPY . /www/web/\n\
     CMD [\"sh\", \"-c\", \"httpd -p 8000 -h /www; sleep 6; echo gave up; exit 7\"]\n";
 
 #[test]
+fn a_release_is_not_blamed_for_the_gap_of_the_next_push() {
+    let volume = COMPOSE.replace("build: ./web", "build: ./web\n    volumes: [\"data:/data\"]");
+    let world = World::live_with(&(volume + "volumes: {data: {}}\n"));
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    let run = world.live(&second);
+    let client = Client::start(world.port, &[WEB]);
+    // Answers nobody, as long as its gate is patient; what ran stands still meanwhile, and takes its time to be back.
+    let hangs = "FROM agenttest-base:1\nCMD [\"sleep\", \"60\"]\n";
+    let bad = world.repo.change("web/Dockerfile", hangs);
+    world.deliver(&bad);
+    world.failed(&bad);
+    world.eventually("the release", || (world.get(WEB).status == 200).then_some(()));
+    let missed = client.stop().iter().filter(|asked| !asked.is_good(&["web 2"])).count();
+    assert!(missed > 10, "{missed} requests failed: there was no gap to speak of");
+    assert_eq!(world.says(WEB), "web 2");
+    assert_eq!(world.target(), Target::Branch);
+    assert_eq!(world.status().situation.watching.map(|watch| watch.run), Some(run.id));
+}
+
+#[test]
 fn a_release_that_crashes_is_taken_back() {
     let world = world(&[], COMPOSE);
     push_both(&world, "Dockerfile", EXITS);

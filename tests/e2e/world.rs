@@ -263,6 +263,12 @@ impl World {
 
     /// One container for each service, and nothing beside them but one that failed and is kept for its logs.
     pub(crate) fn whole(&self) {
+        self.whole_with(&["web", "api"]);
+    }
+
+    /// The same for any apps behind nginx.
+    pub(crate) fn whole_with(&self, apps: &[&str]) {
+        let services = apps.len() + 1;
         let filter = format!("label=agent.stack={}", self.name);
         let aside = format!("label=agent.aside={}", self.name);
         self.eventually("one container each", || {
@@ -274,9 +280,9 @@ impl World {
                 docker::docker(&["ps", "-a", "--filter", &aside, "--format", "{{.Names}} {{.State}}"]);
             let kept = kept.len() + beside.lines().filter(failed).count();
             let beside = beside.lines().filter(|line| !failed(line)).count();
-            (running == 3 && serving.len() == 3 && beside == 0 && kept <= 1).then_some(())
+            (running == services && serving.len() == services && beside == 0 && kept <= 1).then_some(())
         });
-        for service in ["web", "api", "nginx"] {
+        for service in apps.iter().chain(&["nginx"]) {
             self.container(service);
         }
     }
