@@ -5,6 +5,7 @@
 
 mod check;
 mod forges;
+mod listen;
 mod mask;
 mod notify;
 mod outside;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use listen::Listen;
 pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
 pub use outside::{Gates, Github, Metrics};
 pub use problem::{ConfigError, Problem};

@@ -313,6 +313,22 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
 }
 
 #[test]
+fn without_a_webhook_the_port_of_the_webhooks_is_nobodys() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, numbers) = (other.local_addr().unwrap(), spare());
+    let closed = hooks(taken, &[]);
+    let served = Served::start(&closed);
+    let numbers_at = |at: SocketAddr| {
+        served.hang_up_with(&format!("{closed}[metrics]\nlisten = \"{at}\"\n"));
+        served.told("READY=1");
+        assert_eq!(ask(at, "/healthz").unwrap(), "HTTP/1.1 200 OK");
+    };
+    numbers_at(numbers);
+    drop(other);
+    numbers_at(taken);
+}
+
+#[test]
 fn who_knocks_during_a_restart_is_answered_by_the_next_process() {
     assert!(SHIPPED.contains("\nFileDescriptorStoreMax="), "systemd would keep nothing");
     let folder = tempfile::tempdir().unwrap();

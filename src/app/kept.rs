@@ -19,6 +19,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::config::Listen;
+
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 /// How long systemd may take to hear something.
@@ -113,7 +115,7 @@ impl Kept {
 
     /// What is to be handed over to a program that listens at these addresses. New ones are opened here, so that one
     /// that cannot be had is known while this process still serves.
-    pub(super) fn heirs(&self, wanted: &[(&'static str, SocketAddr)]) -> Result<Heirs, Unavailable> {
+    pub(super) fn heirs(&self, wanted: &[Listen]) -> Result<Heirs, Unavailable> {
         let unavailable = |at: &dyn ToString, source| Unavailable { at: at.to_string(), source };
         let mut heirs = Vec::new();
         let mut ports = Vec::new();
@@ -123,14 +125,14 @@ impl Kept {
             ports.push(port);
             heirs.push((name, OwnedFd::from(copy)));
         }
-        for (index, &(name, at)) in wanted.iter().enumerate() {
-            if wanted[..index].iter().any(|(_, other)| *other == at) {
+        for (index, &Listen { what, at, .. }) in wanted.iter().enumerate() {
+            if wanted[..index].iter().any(|other| other.at == at) {
                 return Err(unavailable(&at, io::ErrorKind::AddrInUse.into()));
             }
             // Where its port is ours at another address, it can be had only once that one is closed.
             if !ports.contains(&at.port()) {
                 let new = net::TcpListener::bind(at).map_err(|source| unavailable(&at, source))?;
-                heirs.push((name, new.into()));
+                heirs.push((what, new.into()));
             }
         }
         for (&name, socket) in &self.unix {

@@ -101,13 +101,7 @@ impl Reload {
             return Ok(());
         }
         startable(&config)?;
-        let wanted = [
-            ("webhooks", config.webhook.listen),
-            ("metrics", config.metrics.listen),
-            ("dashboard", config.dashboard.listen),
-        ];
-        let wanted: Vec<_> = wanted.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
-        *self.heirs.lock().await = Some(kept.heirs(&wanted)?);
+        *self.heirs.lock().await = Some(kept.heirs(&config.listens())?);
         tracing::info!("reloading {}", self.path.display());
         // Until READY=1 `systemctl reload` waits. Without a service manager there is nobody to notify.
         let mut told = vec![NotifyState::Reloading];
