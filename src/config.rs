@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
-pub use listen::Listen;
+pub use listen::{Listen, overlap};
 pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
 pub use outside::{Gates, Github, Metrics};
 pub use problem::{ConfigError, Problem};

@@ -280,7 +280,12 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
         (format!("{worse}[rol]\nwatch = \"1m\"\n"), "agent.toml:11:2: rol: there is no such key".to_owned()),
         (worse.replace("\"secret\"", "\"none\""), "none cannot be read".to_owned()),
         (format!("{worse}[metrics]\nlisten = \"{taken_at}\"\n"), format!("cannot listen on {taken_at}")),
-        (format!("{worse}[metrics]\nlisten = \"{at}\"\n"), format!("cannot listen on {at}")),
+        (
+            format!("{worse}[metrics]\nlisten = \"{at}\"\n"),
+            format!("the address of webhook.listen already, {at}"),
+        ),
+        // At a port of its own, and at none that this machine has.
+        (worse.replace("127.0.0.1", "192.0.2.1"), format!("cannot listen on 192.0.2.1:{}", at.port())),
         (format!("{worse}[dashboard]\nlisten = \"{}\"\ntoken_file = \"secret\"\n", spare()), String::new()),
     ] {
         if complaint.is_empty() {

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::Listen;
+use crate::config::{Listen, overlap};
 
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -64,7 +64,7 @@ impl Kept {
                 TcpListener::from_std(before)?
             }
             None => {
-                self.make_room(at.port()).await;
+                self.make_room(at).await;
                 TcpListener::bind(at).await?
             }
         };
@@ -74,8 +74,8 @@ impl Kept {
     }
 
     /// `127.0.0.1:9090` would keep `0.0.0.0:9090` from being had.
-    async fn make_room(&mut self, port: u16) {
-        let has_it = |listener: &net::TcpListener| listener.local_addr().is_ok_and(|was| was.port() == port);
+    async fn make_room(&mut self, at: SocketAddr) {
+        let has_it = |listener: &net::TcpListener| listener.local_addr().is_ok_and(|was| overlap(was, at));
         let in_the_way: Vec<_> = self.handed_tcp.extract_if(.., |(_, listener)| has_it(listener)).collect();
         for (name, listener) in in_the_way {
             drop(listener);
@@ -118,20 +118,22 @@ impl Kept {
     pub(super) fn heirs(&self, wanted: &[Listen]) -> Result<Heirs, Unavailable> {
         let unavailable = |at: &dyn ToString, source| Unavailable { at: at.to_string(), source };
         let mut heirs = Vec::new();
-        let mut ports = Vec::new();
+        let mut ours = Vec::new();
         for (&name, listener) in &self.tcp {
-            let copied = listener.try_clone().and_then(|copy| Ok((listener.local_addr()?.port(), copy)));
-            let (port, copy) = copied.map_err(|source| unavailable(&name, source))?;
-            ports.push(port);
+            let copied = listener.try_clone().and_then(|copy| Ok((listener.local_addr()?, copy)));
+            let (at, copy) = copied.map_err(|source| unavailable(&name, source))?;
+            ours.push(at);
             heirs.push((name, OwnedFd::from(copy)));
         }
-        for (index, &Listen { what, at, .. }) in wanted.iter().enumerate() {
-            if wanted[..index].iter().any(|other| other.at == at) {
-                return Err(unavailable(&at, io::ErrorKind::AddrInUse.into()));
+        for &Listen { what, at, .. } in wanted {
+            if ours.contains(&at) {
+                continue;
             }
-            // Where its port is ours at another address, it can be had only once that one is closed.
-            if !ports.contains(&at.port()) {
-                let new = net::TcpListener::bind(at).map_err(|source| unavailable(&at, source))?;
+            // Where one of ours is in the way it can be had only once that one is closed; but the machine must have it.
+            let in_the_way = ours.iter().any(|&our| overlap(our, at));
+            let port = if in_the_way { 0 } else { at.port() };
+            let new = net::TcpListener::bind((at.ip(), port)).map_err(|source| unavailable(&at, source))?;
+            if !in_the_way {
                 heirs.push((what, new.into()));
             }
         }
