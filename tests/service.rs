@@ -286,6 +286,10 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
         ),
         // At a port of its own, and at none that this machine has.
         (worse.replace("127.0.0.1", "192.0.2.1"), format!("cannot listen on 192.0.2.1:{}", at.port())),
+        (
+            worse.replacen('\n', "\npublish = \"/in/\"\n", 1) + "[nginx]\nfolder = \"secret/nginx\"\n",
+            "secret is not a folder".to_owned(),
+        ),
         (format!("{worse}[dashboard]\nlisten = \"{}\"\ntoken_file = \"secret\"\n", spare()), String::new()),
     ] {
         if complaint.is_empty() {

@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::check::{NotWritable, writable};
 use super::kept::{Heirs, Kept, Unavailable};
 use super::{AppError, open, outside};
 use crate::config::{Config, ConfigError};
@@ -46,6 +47,8 @@ pub enum ReloadError {
     Start(#[from] AppError),
     #[error(transparent)]
     Limit(#[from] LimitError),
+    #[error(transparent)]
+    Folder(#[from] NotWritable),
     #[error(transparent)]
     Listen(#[from] Unavailable),
 }
@@ -137,6 +140,10 @@ fn startable(config: &Config) -> Result<(), ReloadError> {
     let shown = config.dashboard.listen.is_some() || config.dashboard.publish.is_some();
     if let Some(token) = config.dashboard.token_file.as_ref().filter(|_| shown) {
         dashboard::acceptable(token).map_err(AppError::Dashboard)?;
+    }
+    writable(&config.state)?;
+    if config.dashboard.publish.is_some() || config.webhook.publish.is_some() && config.hears() {
+        writable(&config.nginx_folder())?;
     }
     Ok(timeouts::readable(config.source.ca_file.as_deref())?)
 }

@@ -13,12 +13,16 @@ pub struct Listen {
 }
 
 impl Config {
+    /// Whether anybody who comes to the webhooks could be known.
+    pub fn hears(&self) -> bool {
+        self.webhook.accepted().next().is_some() || self.stripe.open().next().is_some()
+    }
+
     /// The addresses that a daemon opens. That of the webhooks has a default, and is opened only if there is a secret by
     /// which to know who comes.
     pub fn listens(&self) -> Vec<Listen> {
-        let heard = self.webhook.accepted().next().is_some() || self.stripe.open().next().is_some();
         let all = [
-            ("webhook.listen", "webhooks", self.webhook.listen.filter(|_| heard)),
+            ("webhook.listen", "webhooks", self.webhook.listen.filter(|_| self.hears())),
             ("metrics.listen", "metrics", self.metrics.listen),
             ("dashboard.listen", "dashboard", self.dashboard.listen),
         ];
