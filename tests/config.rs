@@ -387,6 +387,10 @@ fn the_dashboard_has_a_token_and_a_place_of_its_own() {
     assert_eq!(keys(&with("", "/agent/", "")), ["dashboard.token_file"]);
     assert_eq!(keys(&with("/agent", "agent.example.com/agent/", "t")), ["dashboard.publish"]);
     assert_eq!(keys(&with("", "agent.example.com:8099/", "t")), ["dashboard.publish"]);
+    assert_eq!(
+        keys(&with("*.example.com/in/", "*.example.com/", "t")),
+        ["webhook.publish", "dashboard.publish"]
+    );
     let warned = |text: &str| {
         let warnings = parse(text).unwrap().warnings();
         warnings.iter().any(|warning| warning.key == "dashboard.publish")

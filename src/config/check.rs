@@ -90,6 +90,14 @@ fn published(config: &Config, out: &mut Refusals) {
         let clash = own.is_some_and(|own| own.listen == config.nginx.generation_port);
         let hint = "publish it on another port; 80 is the default";
         out.unless(!clash, key, "this is the port of nginx.generation_port", hint);
+        let many = own.and_then(|own| own.host.as_deref()).is_some_and(|host| host.starts_with('*'));
+        let hint = "write one host, such as agent.example.com/";
+        out.unless(
+            !many,
+            key,
+            "a service could have a route at one of these hosts, and take what comes there",
+            hint,
+        );
     }
     let same = webhooks.zip(dashboard).is_some_and(|(webhooks, dashboard)| webhooks.meets(dashboard));
     let hint = "give it a path or a host of its own, such as agent.example.com/";
