@@ -203,8 +203,7 @@ pub enum AloneError {
 
 fn listen_unix(path: &Path, kept: &mut Kept) -> Result<Vec<UnixListener>, AppError> {
     // The store's lock is ours, so whoever left the socket is gone.
-    let _ = std::fs::remove_file(path);
-    let listeners = UnixListener::bind(path).and_then(|new| kept.unix("control", new));
+    let listeners = doors::take_over(path, 0o600).and_then(|new| kept.unix("control", new));
     listeners.map_err(|source| AppError::Listen { at: path.display().to_string(), source })
 }
 
