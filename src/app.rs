@@ -34,9 +34,9 @@ use crate::reconcile::Reconciler;
 use crate::report;
 use crate::trigger::{self, Reason};
 
-use kept::Kept;
 use reload::Reload;
 
+pub use kept::Kept;
 pub use open::{OpenError, Opened, events, lookup, migrations};
 pub use preview::Preview;
 pub use view::{ViewError, observe};
@@ -69,10 +69,10 @@ pub enum AppError {
 }
 
 /// The daemon: serves until told to stop by SIGTERM or SIGINT, and takes up a changed configuration, read from `path`,
-/// at SIGHUP. What a run has begun by then is recovered by the next start; the apps and nginx go on meanwhile.
-pub async fn run(config: Config, path: &Path) -> Result<(), AppError> {
+/// at SIGHUP; `kept` is what the process before left for it. What a run has begun by then is recovered by the next start; the apps and nginx go on meanwhile.
+pub async fn run(config: Config, path: &Path, kept: Kept) -> Result<(), AppError> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let reload = Reload::new(path, stop.clone());
+    let reload = Reload::new(path, kept, stop.clone());
     work(config, &reload, &tasks, &stop).await?;
     tasks.close();
     tasks.wait().await;
@@ -85,8 +85,8 @@ async fn work(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
-    let hangup = reload.at_hangup().map_err(AppError::Signals)?;
-    // Not one of the tasks that are waited for: it listens to the end, also through the end for a reload's sake.
+    // Not among the tasks that are waited for: both listen to the end, also through the end for a reload's sake.
+    tokio::spawn(reload.at_hangup().map_err(AppError::Signals)?);
     tokio::spawn(until_signalled(reload.clone()));
     // After a reload systemd goes on watching while this starts.
     tasks.spawn(watchdog(stop.clone()));
@@ -96,7 +96,11 @@ async fn work(
     let answers = Answers::default();
     let hooks = hooks::listen(&opened, &answers, &mut kept).await?;
     drop(kept);
-    tasks.spawn(hangup);
+    let orders = watch::Sender::new(None);
+    let door = control::door(orders.subscribe()).merge(reload::router(reload.clone()));
+    for listener in control {
+        tasks.spawn(serve(listener, door.clone(), Limits::default(), stop.clone()));
+    }
     // What is told and sent to the agent is kept also while the engine is away.
     if let Some(doors) = hooks {
         doors.serve(tasks, stop);
@@ -114,21 +118,19 @@ async fn work(
     if let Some(outbox) = outside::outbox(&world, store, dead.subscribe())? {
         tasks.spawn(outbox.run(stop.clone()));
     }
-    let mut orders = control::router(world.clone()).merge(reload::router(reload.clone()));
+    let mut obeyed = control::router(world.clone());
     let inbox = wing.as_ref().map(|wing| wing.inbox.clone());
     if let Some(wing) = wing {
-        orders = orders.merge(wing.inbox.orders());
+        obeyed = obeyed.merge(wing.inbox.orders());
         tasks.spawn(wing.clone().count_dead(dead, stop.clone()));
         let keeper = world.clone();
         let keeping = stop.clone();
         tasks.spawn(async move { keeper.keep_whereabouts(keeping).await });
         tasks.spawn(wing.follow(world.whereabouts.subscribe(), world.wakes.clone(), stop.clone()));
     } else {
-        orders = orders.merge(stripe::closed());
+        obeyed = obeyed.merge(stripe::closed());
     }
-    for listener in control {
-        tasks.spawn(serve(listener, orders.clone(), Limits::default(), stop.clone()));
-    }
+    orders.send_replace(Some(obeyed));
     if let Some((listener, router)) = metrics::listen(&world, answers, inbox.clone(), &mut kept).await? {
         tasks.spawn(serve(listener, router, Limits::default(), stop.clone()));
     }
@@ -201,8 +203,7 @@ pub enum AloneError {
 
 fn listen_unix(path: &Path, kept: &mut Kept) -> Result<Vec<UnixListener>, AppError> {
     // The store's lock is ours, so whoever left the socket is gone.
-    let _ = std::fs::remove_file(path);
-    let listeners = UnixListener::bind(path).and_then(|new| kept.unix("control", new));
+    let listeners = doors::take_over(path, 0o600).and_then(|new| kept.unix("control", new));
     listeners.map_err(|source| AppError::Listen { at: path.display().to_string(), source })
 }
 

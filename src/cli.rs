@@ -35,6 +35,7 @@ use args::{Cli, Command};
 use error::{CliError, Code};
 use out::Out;
 
+use crate::app::Kept;
 use crate::config::Config;
 use crate::orders::Order;
 use crate::overview::time;
@@ -70,7 +71,14 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
         Command::Init(given) => init::init(cli.config.as_deref(), given, out)?,
         _ => Config::locate(cli.config.as_deref())?,
     };
-    let config = Config::load(&path)?;
+    let mut kept = match &cli.command {
+        Command::Run => Kept::take(),
+        _ => Kept::default(),
+    };
+    let config = match kept.configuration() {
+        Some(text) => Config::of(&path, &text)?,
+        None => Config::load(&path)?,
+    };
     log::start(&cli.command, &config.log);
     if cli.command.may_ask_the_remote() {
         // Before the runtime, whose threads it must not race with.
@@ -78,13 +86,19 @@ fn dispatch(cli: Cli, out: &Out) -> Result<Code, CliError> {
         source::timeouts::limit(source.connect_timeout, source.read_timeout, source.ca_file.as_deref())?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, &path, config, out))
+    runtime.map_err(CliError::Runtime)?.block_on(command(cli.command, &path, config, kept, out))
 }
 
-async fn command(command: Command, path: &Path, config: Config, out: &Out) -> Result<Code, CliError> {
+async fn command(
+    command: Command,
+    path: &Path,
+    config: Config,
+    kept: Kept,
+    out: &Out,
+) -> Result<Code, CliError> {
     match command {
         Command::Run => {
-            app::run(config, path).await?;
+            app::run(config, path, kept).await?;
             Ok(Code::Good)
         }
         // Answered before a configuration is looked for.

@@ -5,6 +5,7 @@
 
 mod check;
 mod forges;
+mod listen;
 mod mask;
 mod notify;
 mod outside;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use forges::ForgeHook;
+pub use listen::{Listen, overlap};
 pub use notify::{Notify, NotifyChat, NotifyGithub, NotifyWebhook};
 pub use outside::{Gates, Github, Metrics};
 pub use problem::{ConfigError, Problem};
@@ -104,11 +106,20 @@ impl Config {
 
     /// Reads and checks a file. Relative paths in it come back relative to the file's own folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::of(path, &Self::text(path)?)
+    }
+
+    pub fn text(path: &Path) -> Result<String, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut config = Self::parse(path, &text)?;
+        std::fs::read_to_string(path).map_err(unreadable)
+    }
+
+    /// Checks the text of a file, as [`Config::load`] does.
+    pub fn of(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::parse(path, text)?;
         // Absolute, so that it does not matter from where the service manager starts the agent.
-        let folder = std::path::absolute(path).map_err(unreadable)?;
+        let folder = std::path::absolute(path);
+        let folder = folder.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         config.anchor(folder.parent().unwrap_or(Path::new("/")));
         Ok(config)
     }

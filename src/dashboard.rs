@@ -137,9 +137,10 @@ pub fn router<A: Agent>(
         .route("/sign-out", post(sign_in::close::<A>))
         .route("/{asset}", get(assets::asset))
         .fallback(nothing_here)
-        .with_state(site)
+        .with_state(site.clone())
         .merge(tries.limit(signing_in));
-    Ok(Rate::default().limit(router).layer(middleware::from_fn(guard::headers)))
+    let router = Rate::default().limit_strangers(router, move |headers| site.knows(headers));
+    Ok(router.layer(middleware::from_fn(guard::headers)))
 }
 
 /// Whether this may be the token.

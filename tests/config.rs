@@ -387,12 +387,35 @@ fn the_dashboard_has_a_token_and_a_place_of_its_own() {
     assert_eq!(keys(&with("", "/agent/", "")), ["dashboard.token_file"]);
     assert_eq!(keys(&with("/agent", "agent.example.com/agent/", "t")), ["dashboard.publish"]);
     assert_eq!(keys(&with("", "agent.example.com:8099/", "t")), ["dashboard.publish"]);
+    assert_eq!(
+        keys(&with("*.example.com/in/", "*.example.com/", "t")),
+        ["webhook.publish", "dashboard.publish"]
+    );
     let warned = |text: &str| {
         let warnings = parse(text).unwrap().warnings();
         warnings.iter().any(|warning| warning.key == "dashboard.publish")
     };
     assert!(!warned(&with("/webhooks/", "agent.example.com/", "t")));
     assert!(warned(&with("/webhooks/", "/agent/", "t")), "apps are on the same host");
+}
+
+#[test]
+fn two_cannot_listen_at_one_address() {
+    let base = "stack.name = \"shop\"\nsource.url = \"https://github.com/you/shop.git\"\n";
+    let with = |webhooks: &str, secrets: &str, metrics: &str, dashboard: &str| {
+        format!(
+            "{base}[webhook]\nlisten = {webhooks:?}\n[webhook.github]\nsecret_files = [{secrets}]\n\
+             [metrics]\nlisten = {metrics:?}\n[dashboard]\nlisten = {dashboard:?}\ntoken_file = \"t\"\n"
+        )
+    };
+    let error = refused(&with("127.0.0.1:9090", "\"s\"", "0.0.0.0:9090", "127.0.0.1:9091"));
+    let [problem] = error.problems() else { panic!("{}", error.render(false)) };
+    assert_eq!((problem.key.as_str(), problem.place.line), ("metrics.listen", 8));
+    assert_eq!(problem.message, "the address of webhook.listen already, 127.0.0.1:9090");
+    assert!(problem.hint.is_some());
+    // Nobody listens for webhooks there without a secret.
+    assert!(parse(&with("127.0.0.1:9090", "", "127.0.0.1:9090", "127.0.0.1:9091")).is_ok());
+    assert!(parse(&with("127.0.0.1:9090", "\"s\"", "127.0.0.2:9090", "127.0.0.1:9091")).is_ok());
 }
 
 #[test]

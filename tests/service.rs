@@ -148,9 +148,17 @@ impl Served {
     fn logged(&self, what: &str) {
         let there = (0..600).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
+            self.pass_over();
             self.log().contains(what)
         });
         assert!(there, "`{what}` is not in the log: {}", self.log());
+    }
+
+    /// What nobody hears would in the end hold up whoever tells it.
+    fn pass_over(&self) {
+        self.notify.set_nonblocking(true).unwrap();
+        while self.notify.recv(&mut [0; 512]).is_ok() {}
+        self.notify.set_nonblocking(false).unwrap();
     }
 
     fn signal(&self, name: &str) {
@@ -280,7 +288,16 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
         (format!("{worse}[rol]\nwatch = \"1m\"\n"), "agent.toml:11:2: rol: there is no such key".to_owned()),
         (worse.replace("\"secret\"", "\"none\""), "none cannot be read".to_owned()),
         (format!("{worse}[metrics]\nlisten = \"{taken_at}\"\n"), format!("cannot listen on {taken_at}")),
-        (format!("{worse}[metrics]\nlisten = \"{at}\"\n"), format!("cannot listen on {at}")),
+        (
+            format!("{worse}[metrics]\nlisten = \"{at}\"\n"),
+            format!("the address of webhook.listen already, {at}"),
+        ),
+        // At a port of its own, and at none that this machine has.
+        (worse.replace("127.0.0.1", "192.0.2.1"), format!("cannot listen on 192.0.2.1:{}", at.port())),
+        (
+            worse.replacen('\n', "\npublish = \"/in/\"\n", 1) + "[nginx]\nfolder = \"secret/nginx\"\n",
+            "secret is not a folder".to_owned(),
+        ),
         (format!("{worse}[dashboard]\nlisten = \"{}\"\ntoken_file = \"secret\"\n", spare()), String::new()),
     ] {
         if complaint.is_empty() {
@@ -310,6 +327,73 @@ fn a_configuration_that_is_wrong_is_not_taken_up() {
     let mut served = served;
     served.signal("-TERM");
     assert!(served.agent.0.wait().unwrap().success(), "{}", served.log());
+}
+
+#[test]
+fn what_was_checked_is_taken_up_whatever_the_file_says_by_then() {
+    let at = spare();
+    let served = Served::start(&hooks(at, &["github"]));
+    // A request that is under way keeps the next process from beginning.
+    let mut slow = TcpStream::connect(at).unwrap();
+    slow.write_all(b"POST /webhooks/github HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n1").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    served.hang_up_with(&hooks(at, &["github", "gitlab"]));
+    served.told("RELOADING=1");
+    served.hang_up_with("[rol]\n");
+    served.logged("rol: there is no such key");
+    served.logged("not reloaded");
+    // A good one takes the place of the first.
+    let reloads = || served.log().matches("reloading ").count();
+    assert_eq!(reloads(), 1);
+    let numbers = spare();
+    served.hang_up_with(&format!("{}[metrics]\nlisten = \"{numbers}\"\n", hooks(at, &["gitea"])));
+    assert!((0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        reloads() == 2
+    }));
+    configure(served.folder.path(), "[webhook]\nlis");
+    drop(slow);
+    served.told("READY=1");
+    assert_eq!(ask(at, "/webhooks/gitea").unwrap(), FORBIDDEN);
+    assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), UNKNOWN);
+    assert_eq!(ask(numbers, "/healthz").unwrap(), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_configuration_is_taken_up_also_while_the_engine_is_away() {
+    let (at, numbers) = (spare(), spare());
+    let served = Served::start(&format!("{}[metrics]\nlisten = \"{numbers}\"\n", hooks(at, &["github"])));
+    let right = |forge: &str| format!("{}[metrics]\nlisten = \"{numbers}\"\n", hooks(at, &[forge]));
+    served.hang_up_with(&format!("{}[engine]\nsocket = \"/nobody.sock\"\n", right("github")));
+    served.logged("/nobody.sock");
+    // What nobody serves yet is handed on too, and once more.
+    configure(served.folder.path(), &format!("{}[engine]\nsocket = \"/no.sock\"\n", right("gitlab")));
+    let typed = served.command("reload");
+    assert!(typed.status.success(), "{typed:?}");
+    served.logged("/no.sock");
+    assert_eq!(ask(at, "/webhooks/gitlab").unwrap(), FORBIDDEN);
+    configure(served.folder.path(), &right("gitea"));
+    let typed = served.command("reload");
+    assert!(typed.status.success(), "{typed:?}");
+    served.told("READY=1");
+    assert_eq!(ask(at, "/webhooks/gitea").unwrap(), FORBIDDEN);
+    assert_eq!(ask(numbers, "/healthz").unwrap(), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn without_a_webhook_the_port_of_the_webhooks_is_nobodys() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, numbers) = (other.local_addr().unwrap(), spare());
+    let closed = hooks(taken, &[]);
+    let served = Served::start(&closed);
+    let numbers_at = |at: SocketAddr| {
+        served.hang_up_with(&format!("{closed}[metrics]\nlisten = \"{at}\"\n"));
+        served.told("READY=1");
+        assert_eq!(ask(at, "/healthz").unwrap(), "HTTP/1.1 200 OK");
+    };
+    numbers_at(numbers);
+    drop(other);
+    numbers_at(taken);
 }
 
 #[test]

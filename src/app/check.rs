@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::report;
 
+pub use files::{NotWritable, writable};
 pub use stack::Asked;
 
 /// One thing that was looked at.

@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tower::ServiceExt;
 
 use crate::engine::Engine;
+use crate::http::line;
 use crate::model::run::Failure;
 use crate::orders::{self, Order};
 use crate::reconcile::{Reconciler, Trouble};
@@ -30,6 +33,18 @@ pub const SOCKET: &str = "agent.sock";
 pub struct Accepted {
     pub said: String,
     pub turns: u64,
+}
+
+/// What whoever is there before there is an engine waits at, until there is somebody to obey.
+pub(super) fn door(orders: watch::Receiver<Option<Router>>) -> Router {
+    let pass_on = async |State(mut orders): State<watch::Receiver<Option<Router>>>, request: Request| {
+        let obeyed = orders.wait_for(Option::is_some).await.ok().and_then(|obeyed| obeyed.clone());
+        match obeyed {
+            Some(router) => router.oneshot(request).await.into_response(),
+            None => line(StatusCode::SERVICE_UNAVAILABLE, "the agent is ending"),
+        }
+    };
+    Router::new().fallback(pass_on).with_state(orders)
 }
 
 pub fn router<E: Engine>(world: Arc<Reconciler<E>>) -> Router {

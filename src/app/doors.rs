@@ -71,8 +71,7 @@ impl Doors {
 }
 
 /// A socket that every user may connect to, because nginx's workers are another one in their container. On the host
-/// the folders above it decide who gets there. It takes the place of an earlier agent's in one step, so that nginx,
-/// which looks for it at each request, needs no reload.
+/// the folders above it decide who gets there.
 fn open_to_all(path: &Path) -> io::Result<UnixListener> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
@@ -80,13 +79,18 @@ fn open_to_all(path: &Path) -> io::Result<UnixListener> {
     if mode & 0o111 != 0o111 {
         fs::set_permissions(folder, Permissions::from_mode(mode | 0o111))?;
     }
+    take_over(path, 0o666)
+}
+
+/// A socket in the place of an earlier agent's, in one step: whoever looks for it finds one at any time.
+pub(super) fn take_over(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let aside = path.with_extension("new");
     match fs::remove_file(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(&aside)?;
-    fs::set_permissions(&aside, Permissions::from_mode(0o666))?;
+    fs::set_permissions(&aside, Permissions::from_mode(mode))?;
     fs::rename(&aside, path)?;
     Ok(listener)
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,13 +20,22 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::config::{Listen, overlap};
+
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
+/// What a reload hands over beside the sockets, by the name it has there.
+const CONFIGURATION: &str = "configuration";
+/// Bytes of a configuration that can be handed over; the kernel's own limit is usually a fifth of it.
+const LARGEST: usize = 1 << 20;
 /// How long systemd may take to hear something.
 const HEARD: Duration = Duration::from_secs(5);
 
 /// What the process before this one left behind, and what this one leaves.
-pub(super) struct Kept {
+#[derive(Default)]
+pub struct Kept {
+    /// The text that was checked for this process to take up, where a reload began it.
+    configuration: Option<String>,
     /// Handed over, each with the name it was kept under, until it is taken.
     handed_tcp: Vec<(String, net::TcpListener)>,
     handed_unix: Vec<(String, OwnedFd)>,
@@ -35,21 +45,29 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whatever was handed over. Once in a process: what is taken is owned.
-    pub(super) fn take() -> Self {
+    /// Whatever was handed over. Once in a process, before there are threads: what is taken is owned, and the variables
+    /// that tell of it are taken too.
+    pub fn take() -> Self {
         // Named in the order of their numbers (sd_listen_fds_with_names(3)). What has no name is not ours.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut handed = ListenFd::from_env();
-        let (mut handed_tcp, mut handed_unix) = (Vec::new(), Vec::new());
+        let mut kept = Self::default();
         let named = names.split(':').take(handed.len()).enumerate().filter(|(_, name)| !name.is_empty());
         for (index, name) in named {
             if let Ok(Some(listener)) = handed.take_tcp_listener(index) {
-                handed_tcp.push((name.to_owned(), listener));
+                kept.handed_tcp.push((name.to_owned(), listener));
             } else if let Ok(Some(listener)) = handed.take_unix_listener(index) {
-                handed_unix.push((name.to_owned(), listener.into()));
+                kept.handed_unix.push((name.to_owned(), listener.into()));
+            } else if let Ok(Some(text)) = handed.take_unix_datagram(index) {
+                kept.configuration = received(&text).ok();
             }
         }
-        Self { handed_tcp, handed_unix, tcp: BTreeMap::new(), unix: BTreeMap::new() }
+        kept
+    }
+
+    /// The configuration to begin with, if it is not the one that lies on the disk by now.
+    pub fn configuration(&mut self) -> Option<String> {
+        self.configuration.take()
     }
 
     /// A TCP listener: the one that was handed over if it is at this address, else a new one.
@@ -62,7 +80,7 @@ impl Kept {
                 TcpListener::from_std(before)?
             }
             None => {
-                self.make_room(at.port()).await;
+                self.make_room(at).await;
                 TcpListener::bind(at).await?
             }
         };
@@ -72,12 +90,15 @@ impl Kept {
     }
 
     /// `127.0.0.1:9090` would keep `0.0.0.0:9090` from being had.
-    async fn make_room(&mut self, port: u16) {
-        let has_it = |listener: &net::TcpListener| listener.local_addr().is_ok_and(|was| was.port() == port);
+    async fn make_room(&mut self, at: SocketAddr) {
+        let has_it = |listener: &net::TcpListener| listener.local_addr().is_ok_and(|was| overlap(was, at));
         let in_the_way: Vec<_> = self.handed_tcp.extract_if(.., |(_, listener)| has_it(listener)).collect();
         for (name, listener) in in_the_way {
             drop(listener);
-            forget(&name);
+            // What has taken the name meanwhile has put this one out.
+            if !self.tcp.contains_key(&*name) {
+                forget(&name);
+            }
             forgotten().await;
         }
     }
@@ -111,45 +132,72 @@ impl Kept {
         });
     }
 
-    /// What is to be handed over to a program that listens at these addresses. New ones are opened here, so that one
-    /// that cannot be had is known while this process still serves.
-    pub(super) fn heirs(&self, wanted: &[(&'static str, SocketAddr)]) -> Result<Heirs, Unavailable> {
-        let unavailable = |at: &dyn ToString, source| Unavailable { at: at.to_string(), source };
-        let mut heirs = Vec::new();
-        let mut ports = Vec::new();
-        for (&name, listener) in &self.tcp {
-            let copied = listener.try_clone().and_then(|copy| Ok((listener.local_addr()?.port(), copy)));
-            let (port, copy) = copied.map_err(|source| unavailable(&name, source))?;
-            ports.push(port);
-            heirs.push((name, OwnedFd::from(copy)));
-        }
-        for (index, &(name, at)) in wanted.iter().enumerate() {
-            if wanted[..index].iter().any(|(_, other)| *other == at) {
-                return Err(unavailable(&at, io::ErrorKind::AddrInUse.into()));
-            }
-            // Where its port is ours at another address, it can be had only once that one is closed.
-            if !ports.contains(&at.port()) {
-                let new = net::TcpListener::bind(at).map_err(|source| unavailable(&at, source))?;
-                heirs.push((name, new.into()));
+    /// What is to be handed over to a program that takes up this configuration and listens at these addresses: also what
+    /// this process was handed and has not taken yet. New ones are opened here, so that one that cannot be had is known
+    /// while this process still serves.
+    pub(super) fn heirs(&mut self, wanted: &[Listen], configuration: &str) -> Result<Heirs, Unavailable> {
+        let handed = self.handed_tcp.iter().map(|(_, listener)| listener);
+        let ours = self.tcp.values().chain(handed).map(net::TcpListener::local_addr);
+        let ours: Vec<SocketAddr> = ours.filter_map(Result::ok).collect();
+        let mut new = Vec::new();
+        for &Listen { what, at, .. } in wanted.iter().filter(|wanted| !ours.contains(&wanted.at)) {
+            // Where one of ours is in the way it can be had only once that one is closed; but the machine must have it.
+            let in_the_way = ours.iter().any(|&our| overlap(our, at));
+            let port = if in_the_way { 0 } else { at.port() };
+            let opened = net::TcpListener::bind((at.ip(), port));
+            let opened = opened.map_err(|source| Unavailable::Listen { at, source })?;
+            if !in_the_way {
+                new.push((what.to_owned(), opened));
             }
         }
-        for (&name, socket) in &self.unix {
-            heirs.push((name, socket.try_clone().map_err(|source| unavailable(&name, source))?));
-        }
-        Ok(Heirs(heirs))
+        // Whoever asks once more before the end finds them among ours.
+        self.handed_tcp.extend(new);
+        let copied = self.copies().and_then(|mut heirs| {
+            heirs.push((CONFIGURATION.to_owned(), sent(configuration)?));
+            Ok(Heirs(heirs))
+        });
+        copied.map_err(Unavailable::HandOver)
+    }
+
+    fn copies(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let tcp = self.tcp.iter().map(|(name, socket)| (*name, socket.as_fd()));
+        let unix = self.unix.iter().map(|(name, socket)| (*name, socket.as_fd()));
+        let handed_tcp = self.handed_tcp.iter().map(|(name, socket)| (&**name, socket.as_fd()));
+        let handed_unix = self.handed_unix.iter().map(|(name, socket)| (&**name, socket.as_fd()));
+        let all = tcp.chain(unix).chain(handed_tcp).chain(handed_unix);
+        all.map(|(name, socket)| Ok((name.to_owned(), socket.try_clone_to_owned()?))).collect()
     }
 }
 
-/// An address that cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {at}")]
-pub struct Unavailable {
-    at: String,
-    source: io::Error,
+/// A text to be received by whoever has this. A datagram, because a socket is what can be taken over with its kind known.
+fn sent(text: &str) -> io::Result<OwnedFd> {
+    if text.len() > LARGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let (sender, receiver) = UnixDatagram::pair()?;
+    sender.send(text.as_bytes())?;
+    Ok(receiver.into())
 }
 
-/// Sockets for the program that takes this one's place.
-pub(super) struct Heirs(Vec<(&'static str, OwnedFd)>);
+fn received(receiver: &UnixDatagram) -> io::Result<String> {
+    receiver.set_nonblocking(true)?;
+    let mut bytes = vec![0; LARGEST];
+    let length = receiver.recv(&mut bytes)?;
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+/// Why the next program would not have what it needs.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("cannot listen on {at}")]
+    Listen { at: SocketAddr, source: io::Error },
+    #[error("the listening sockets and the configuration cannot be handed over")]
+    HandOver(#[source] io::Error),
+}
+
+/// Sockets, and a configuration, for the program that takes this one's place.
+pub(super) struct Heirs(Vec<(String, OwnedFd)>);
 
 impl Heirs {
     /// Hands them to `command`, which must be executed by this very process. They keep their numbers: those in between
@@ -159,7 +207,7 @@ impl Heirs {
         for (name, socket) in &self.0 {
             let index = usize::try_from(socket.as_raw_fd() - FIRST).unwrap_or_default();
             names.resize(names.len().max(index + 1), "");
-            names[index] = name;
+            names[index] = name.as_str();
             // They are open in the program that comes, and in nothing else that is started.
             fcntl_setfd(socket, FdFlags::empty())?;
         }

@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::check::{NotWritable, writable};
 use super::kept::{Heirs, Kept, Unavailable};
 use super::{AppError, open, outside};
 use crate::config::{Config, ConfigError};
@@ -47,7 +48,11 @@ pub enum ReloadError {
     #[error(transparent)]
     Limit(#[from] LimitError),
     #[error(transparent)]
-    Listen(#[from] Unavailable),
+    Folder(#[from] NotWritable),
+    #[error(transparent)]
+    HandOver(#[from] Unavailable),
+    #[error("the agent is ending")]
+    Ending,
 }
 
 impl ReloadError {
@@ -66,8 +71,8 @@ const STAYS: &str = "the configuration in force stays";
 
 impl Reload {
     /// What was handed over to this process is here from now on.
-    pub(super) fn new(path: &Path, stop: CancellationToken) -> Arc<Self> {
-        let kept = Mutex::new(Kept::take());
+    pub(super) fn new(path: &Path, kept: Kept, stop: CancellationToken) -> Arc<Self> {
+        let kept = Mutex::new(kept);
         Arc::new(Self { path: path.to_owned(), stop, kept, heirs: Mutex::default() })
     }
 
@@ -84,7 +89,7 @@ impl Reload {
     }
 
     async fn listen(self: Arc<Self>, mut hangup: Signal) {
-        while let Some(Some(())) = self.stop.run_until_cancelled(hangup.recv()).await {
+        while let Some(()) = hangup.recv().await {
             if let Err(error) = self.begin().await {
                 error.lines().iter().for_each(|line| tracing::error!("{line}"));
                 tracing::error!("not reloaded: {STAYS}");
@@ -92,27 +97,24 @@ impl Reload {
         }
     }
 
-    /// Checks all that a start would refuse, and then lets the daemon end for the sake of the next.
+    /// Checks all that a start would refuse, and then lets the daemon end for the sake of the next, which is handed what
+    /// was checked. Until that begins, whoever asks again has the file as it is then taken up in its place.
     async fn begin(&self) -> Result<(), ReloadError> {
-        let config = Config::load(&self.path)?;
-        let kept = self.kept.lock().await;
-        if self.stop.is_cancelled() {
-            // It is on its way already, and this file is what it will read.
-            return Ok(());
+        let text = Config::text(&self.path)?;
+        let config = Config::of(&self.path, &text)?;
+        let (mut kept, mut heirs) = (self.kept.lock().await, self.heirs.lock().await);
+        if self.stop.is_cancelled() && heirs.is_none() {
+            return Err(ReloadError::Ending);
         }
         startable(&config)?;
-        let wanted = [
-            ("webhooks", config.webhook.listen),
-            ("metrics", config.metrics.listen),
-            ("dashboard", config.dashboard.listen),
-        ];
-        let wanted: Vec<_> = wanted.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
-        *self.heirs.lock().await = Some(kept.heirs(&wanted)?);
+        let first = heirs.replace(kept.heirs(&config.listens(), &text)?).is_none();
         tracing::info!("reloading {}", self.path.display());
-        // Until READY=1 `systemctl reload` waits. Without a service manager there is nobody to notify.
-        let mut told = vec![NotifyState::Reloading];
-        told.extend(NotifyState::monotonic_usec_now());
-        let _ = sd_notify::notify(&told);
+        if first {
+            // Until READY=1 `systemctl reload` waits. Without a service manager there is nobody to notify.
+            let mut told = vec![NotifyState::Reloading];
+            told.extend(NotifyState::monotonic_usec_now());
+            let _ = sd_notify::notify(&told);
+        }
         self.stop.cancel();
         Ok(())
     }
@@ -129,8 +131,10 @@ impl Reload {
 
     /// The end of the process: for good, or with the program executed anew in its place.
     pub(super) async fn end(&self) -> Result<(), AppError> {
-        let Some(heirs) = self.heirs.lock().await.take() else { return Ok(()) };
-        Err(AppError::Again(execute(&heirs)))
+        // Held to the end: who ends it for good meanwhile has come too late.
+        let heirs = self.heirs.lock().await;
+        let Some(heirs) = &*heirs else { return Ok(()) };
+        Err(AppError::Again(execute(heirs)))
     }
 }
 
@@ -143,6 +147,10 @@ fn startable(config: &Config) -> Result<(), ReloadError> {
     let shown = config.dashboard.listen.is_some() || config.dashboard.publish.is_some();
     if let Some(token) = config.dashboard.token_file.as_ref().filter(|_| shown) {
         dashboard::acceptable(token).map_err(AppError::Dashboard)?;
+    }
+    writable(&config.state)?;
+    if config.dashboard.publish.is_some() || config.webhook.publish.is_some() && config.hears() {
+        writable(&config.nginx_folder())?;
     }
     Ok(timeouts::readable(config.source.ca_file.as_deref())?)
 }

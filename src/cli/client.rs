@@ -23,6 +23,9 @@ use crate::orders::Order;
 /// A status is at hand at once; a daemon that does not answer this long is not yet, or no longer, at work.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// A configuration is checked at once too, and after what the daemon is just opening.
+const CHECKED: Duration = Duration::from_secs(30);
+
 pub(super) struct Client {
     socket: PathBuf,
 }
@@ -43,7 +46,15 @@ impl Client {
     }
 
     pub(super) async fn status(&self) -> Result<Status, CliError> {
-        match tokio::time::timeout(AT_ONCE, self.ask(Method::GET, "/status", Bytes::new())).await {
+        self.within(AT_ONCE, self.ask(Method::GET, "/status", Bytes::new())).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        match tokio::time::timeout(limit, asked).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(self.unreachable(Box::new(elapsed))),
         }
@@ -54,9 +65,9 @@ impl Client {
         self.ask(Method::POST, "/orders", json(order)?).await
     }
 
+    /// Asks also a daemon that waits for the engine, which has no status yet.
     pub(super) async fn reload(&self) -> Result<String, CliError> {
-        self.status().await?;
-        match self.ask(Method::POST, "/reload", Bytes::new()).await {
+        match self.within(CHECKED, self.ask(Method::POST, "/reload", Bytes::new())).await {
             Err(CliError::Refused { failure, .. }) => Err(CliError::Refused { code: Code::Usage, failure }),
             answer => answer,
         }

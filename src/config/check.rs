@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::forges;
+use super::listen::overlap;
 use super::mask::is_secret;
 use super::remote::{self, Transport, transport};
 use super::sections::{Build, Nginx, Policy, Roll, Source, Stack};
@@ -58,6 +59,7 @@ pub(super) fn refusals(config: &Config) -> Vec<Refusal> {
     nginx(&config.nginx, &mut out);
     stripe(&config.stripe, &mut out);
     published(config, &mut out);
+    listens(config, &mut out);
     policy(&config.policy, &mut out);
     paths(config, &mut out);
     let socket = config.engine.socket.as_deref().unwrap_or("/");
@@ -88,10 +90,29 @@ fn published(config: &Config, out: &mut Refusals) {
         let clash = own.is_some_and(|own| own.listen == config.nginx.generation_port);
         let hint = "publish it on another port; 80 is the default";
         out.unless(!clash, key, "this is the port of nginx.generation_port", hint);
+        let many = own.and_then(|own| own.host.as_deref()).is_some_and(|host| host.starts_with('*'));
+        let hint = "write one host, such as agent.example.com/";
+        out.unless(
+            !many,
+            key,
+            "a service could have a route at one of these hosts, and take what comes there",
+            hint,
+        );
     }
     let same = webhooks.zip(dashboard).is_some_and(|(webhooks, dashboard)| webhooks.meets(dashboard));
     let hint = "give it a path or a host of its own, such as agent.example.com/";
     out.unless(!same, "dashboard.publish", "the webhooks are published there", hint);
+}
+
+/// No two things can be at one address.
+fn listens(config: &Config, out: &mut Refusals) {
+    let all = config.listens();
+    for (index, one) in all.iter().enumerate() {
+        for before in all[..index].iter().filter(|before| overlap(before.at, one.at)) {
+            let message = format!("the address of {} already, {}", before.key, before.at);
+            out.unless(false, one.key, message, "give it another port");
+        }
+    }
 }
 
 fn stack(stack: &Stack, out: &mut Refusals) {

@@ -48,8 +48,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     }
     let heard = config.webhook.listen.is_some() || config.webhook.publish.is_some();
     let pushes = heard && config.webhook.accepted().next().is_some();
-    let something = config.webhook.accepted().next().is_some() || config.stripe.open().next().is_some();
-    if config.webhook.publish.is_some() && !something {
+    if config.webhook.publish.is_some() && !config.hears() {
         let message = "nothing is published: no webhook has a secret".to_owned();
         let hint =
             "name one in `secret_files` under [webhook.github] or [stripe.endpoints.default]".to_owned();

@@ -67,10 +67,19 @@ impl<A: Agent> FromRequestParts<Arc<Site<A>>> for Signed {
 impl<A: Agent> Site<A> {
     /// The id and the CSRF token of the session that a request belongs to.
     pub(super) fn session(&self, headers: &HeaderMap) -> Option<(String, String)> {
-        let name = self.cookie();
-        let id = cookies(headers).find_map(|(key, value)| (key == name).then_some(value))?;
+        let id = self.id(headers)?;
         let csrf = self.sessions.csrf(id, &self.token.read().ok()?, Instant::now())?;
         Some((id.to_owned(), csrf))
+    }
+
+    /// Whether a request comes with an open session, told without a look at the disk.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.id(headers).is_some_and(|id| self.sessions.is_open(id, Instant::now()))
+    }
+
+    fn id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let name = self.cookie();
+        cookies(headers).find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// Cookies know no ports: two agents on one machine must not take each other's.

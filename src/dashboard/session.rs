@@ -58,6 +58,10 @@ impl Sessions {
         })
     }
 
+    pub(super) fn is_open(&self, id: &str, now: Instant) -> bool {
+        self.with(|open| open.get(&digest(id)).is_some_and(|session| session.until > now))
+    }
+
     pub(super) fn close(&self, id: &str) {
         self.with(|open| open.remove(&digest(id)));
     }

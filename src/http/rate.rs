@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 
@@ -37,21 +37,40 @@ impl Rate {
     /// The router behind this limit. Whoever exceeds it gets 429 with `Retry-After` in seconds, before
     /// anything of the body is read.
     pub fn limit(self, router: Router) -> Router {
+        self.limit_strangers(router, |_| false)
+    }
+
+    /// The same, for all but those who are `known` by what they send: others cannot use up what is theirs, also where all
+    /// come from one proxy's address.
+    pub fn limit_strangers(
+        self,
+        router: Router,
+        known: impl Fn(&HeaderMap) -> bool + Clone + Send + Sync + 'static,
+    ) -> Router {
         let buckets = Buckets::new(&self, REMEMBERED);
         let shared = Arc::new((self.trusted_proxies, Mutex::new(buckets)));
-        router.layer(middleware::from_fn_with_state(shared, check))
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let taken = match known(request.headers()) {
+                true => Ok(()),
+                false => take(&shared.0, &shared.1, &request),
+            };
+            async move {
+                match taken {
+                    Ok(()) => next.run(request).await,
+                    Err(wait) => refusal(wait),
+                }
+            }
+        }))
     }
 }
 
-async fn check(
-    State(shared): State<Arc<(Vec<IpAddr>, Mutex<Buckets>)>>,
-    request: Request,
-    next: Next,
-) -> Response {
+fn take(proxies: &[IpAddr], buckets: &Mutex<Buckets>, request: &Request) -> Result<(), Duration> {
     let peer = request.extensions().get().copied().unwrap_or(Peer::Local);
-    let client = peer.client(request.headers(), &shared.0);
-    let taken = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take(client, Instant::now());
-    let Err(wait) = taken else { return next.run(request).await };
+    let client = peer.client(request.headers(), proxies);
+    buckets.lock().unwrap_or_else(PoisonError::into_inner).take(client, Instant::now())
+}
+
+fn refusal(wait: Duration) -> Response {
     let seconds = wait.as_secs_f64().ceil() as u64;
     let text = format!("too many requests from this address: try again in {seconds} s");
     let mut answer = line(StatusCode::TOO_MANY_REQUESTS, text);

@@ -1,20 +1,23 @@
 //! The accept loop: HTTP/1.1 on a TCP or Unix socket, where no client can hold a connection for nothing.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::serve::Listener;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -42,10 +45,11 @@ impl Default for Limits {
 /// Bytes of request line and headers, at most; larger ones get 431.
 const HEADERS: usize = 64 * 1024;
 
-/// After the stop, how long one that was accepted may take to begin its first request.
+/// After the stop, how long one that was accepted may take to ask, and how often it is then seen whether anybody waits for
+/// an answer.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 
-/// Serves until `stop`, then lets requests under way end within the limit and closes what is left. Returns
+/// Serves until `stop`, then lets requests whose head has come end within the limit and closes what is left. Returns
 /// when no connection is open any more.
 pub async fn serve<L>(mut listener: L, router: Router, limits: Limits, stop: CancellationToken)
 where
@@ -85,13 +89,17 @@ struct Connection {
 impl Connection {
     async fn run(self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
         let asked = CancellationToken::new();
+        // Whoever is being answered has a share of it, from the end of the request's head to the answer's.
+        let answered = Arc::new(());
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             asked.cancel();
+            let share = Arc::clone(&answered);
             request.extensions_mut().insert(peer);
             let request: Request = request.map(Body::new);
             let (answer, stop) = (self.router.clone().oneshot(request), self.stop.clone());
             async move {
-                let mut answer = answer.await;
+                let mut answer =
+                    answer.await.map(|answer| answer.map(|body| Sending { body, _share: share }));
                 if let (Ok(answer), true) = (&mut answer, stop.is_cancelled()) {
                     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -112,12 +120,44 @@ impl Connection {
                 // hyper closes at once what has not asked yet, though its request may be on the way.
                 _ = timeout(FIRST_WORD, asked.cancelled()) => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    loop {
+                        tokio::select! {
+                            ended = connection.as_mut() => break ended,
+                            // It has begun a head and does not end it: that could hold everybody up.
+                            () = sleep(FIRST_WORD) => if Arc::strong_count(&answered) == 1 { return },
+                        }
+                    }
                 }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(?peer, %error, "a connection ended early");
         }
+    }
+}
+
+/// A body whose end is seen.
+struct Sending {
+    body: Body,
+    _share: Arc<()>,
+}
+
+impl hyper::body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

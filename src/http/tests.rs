@@ -240,6 +240,27 @@ async fn a_stop_answers_who_was_let_in_and_has_not_spoken_yet() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_a_head_that_does_not_end() {
+    let limits = Limits { headers_within: HANG, drain: HANG, ..Limits::default() };
+    let server = start(measuring(1000, HANG), limits).await;
+    let (mut first, mut again, mut sending) =
+        (server.connect().await, server.connect().await, server.connect().await);
+    first.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
+    again.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    assert!(one(&mut again).await.ends_with("0 bytes"));
+    again.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
+    sending.write_all((with_length(2, "") + "1").as_bytes()).await.unwrap();
+    tokio::time::sleep(SHORT).await;
+    server.stop.cancel();
+    let halves = async { (rest(first).await, rest(again).await) };
+    assert_eq!(timeout(HANG / 4, halves).await.expect("both are held open"), Default::default());
+    tokio::time::sleep(SHORT).await;
+    sending.write_all(b"2").await.unwrap();
+    assert!(rest(sending).await.ends_with("2 bytes"), "a request under way is cut");
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_stop_cuts_what_does_not_end_in_time() {
     let begun = Arc::new(Semaphore::new(0));
     let handler = {

@@ -18,7 +18,7 @@ pub use crate::model::nginx::Version;
 pub use crate::model::route::{Options, OwnTemplate, Published, Route};
 pub use head::{generation, is_edited, origin};
 pub use links::{Links, links};
-pub use render::render;
+pub use render::{leave_unpublished, render};
 pub use routes::{nginx_service, routes};
 
 /// The addresses of each service's instances that take requests. A service without one answers 503 on its paths.

@@ -2,7 +2,7 @@
 //! nothing that runs is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 
 use crate::engine::{BuildOrder, Engine};
 use crate::model::Revision;
@@ -17,6 +17,9 @@ use crate::source::{Context, Mirror, SourceError};
 
 use super::trouble::Trouble;
 use super::{Reconciler, images, objects};
+
+/// Whether it was said that a release cannot publish what the configuration asks for.
+static SAID: Once = Once::new();
 
 /// A revision, ready to be compared with what runs.
 pub struct Rendered {
@@ -90,16 +93,32 @@ impl<E: Engine> Reconciler<E> {
             key: &self.key,
         };
         let desired = desire(&project, routes, &facts)?;
+        if desired.proxy().is_some() {
+            let lacking = nginx::leave_unpublished(&desired.routes, &mut desired.nginx.clone());
+            let lacking = lacking.map_err(|problem| vec![problem])?;
+            if !lacking.is_empty() {
+                return Err(lacking.into());
+            }
+        }
         let desired = self.on_this_machine(&desired).await?;
         Ok(Rendered { desired, orders: images.orders, missing: images.missing, warnings })
     }
 
     /// A release as this machine runs it now, whatever it was when it was recorded: what nginx publishes of
-    /// the agent is configured here, and the services' own secrets are kept here.
+    /// the agent is configured here, and the services' own secrets are kept here. Where the operator's template
+    /// was one of before, without a place for what is to be published, the release goes without: it must be
+    /// possible to go back to it, and to mend it.
     pub(super) async fn on_this_machine(&self, release: &Desired) -> Result<Desired, Trouble> {
         let mut desired = release.clone();
         desired.nginx.published.clone_from(&self.config.webhook.publish);
         desired.nginx.dashboard.clone_from(&self.config.dashboard.publish);
+        if desired.proxy().is_some() {
+            let lacking = nginx::leave_unpublished(&desired.routes, &mut desired.nginx);
+            for problem in lacking.map_err(|problem| vec![problem])? {
+                // Each turn comes by here, and so does each look at what has changed.
+                SAID.call_once(|| tracing::warn!("release of {}: {problem}", desired.revision.short()));
+            }
+        }
         let Some(secrets) = &self.secrets else { return Ok(desired) };
         for service in desired.services.values_mut().filter(|service| service.stripe.is_some()) {
             let secret = secrets(service.template.service.clone()).await;

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 #[derive(Debug, thiserror::Error)]
 pub enum LimitError {
     #[error("the limits for talking to the remote cannot be set")]
@@ -36,9 +39,62 @@ pub fn readable(authorities: Option<&Path>) -> Result<(), LimitError> {
     let Some(file) = authorities else { return Ok(()) };
     let refused =
         |why: String| LimitError::Authorities { file: file.to_owned(), source: git2::Error::from_str(&why) };
-    match std::fs::read_to_string(file) {
-        Ok(text) if text.contains("-----BEGIN ") => Ok(()),
-        Ok(_) => Err(refused("it holds no certificate".to_owned())),
-        Err(error) => Err(refused(error.to_string())),
+    let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    // Keys and lists of what is revoked may lie in it too.
+    let parts = text.split("-----BEGIN ").skip(1).map(|part| part.split_once("-----").unwrap_or((part, "")));
+    let mut certificates = parts.filter(|(label, _)| label.ends_with("CERTIFICATE")).peekable();
+    if certificates.peek().is_none() {
+        return Err(refused("it holds no certificate".to_owned()));
+    }
+    match certificates.all(|(label, rest)| is_whole(label, rest)) {
+        true => Ok(()),
+        false => Err(refused("a certificate in it is damaged".to_owned())),
+    }
+}
+
+/// Whether this is a whole certificate and its end: base64 of a DER sequence (RFC 7468, X.690).
+fn is_whole(label: &str, rest: &str) -> bool {
+    let Some((body, _)) = rest.split_once(&format!("-----END {label}-----")) else { return false };
+    let body: String = body.split_whitespace().collect();
+    let length = match STANDARD.decode(body).as_deref() {
+        Ok([0x30, 0x81, length, rest @ ..]) => Some((usize::from(*length), rest.len())),
+        Ok([0x30, 0x82, high, low, rest @ ..]) => {
+            Some((usize::from(u16::from_be_bytes([*high, *low])), rest.len()))
+        }
+        _ => None,
+    };
+    length.is_some_and(|(told, there)| there >= told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_certificates_are_authorities() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let reads = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            readable(Some(&file)).is_ok()
+        };
+        let der = [&[0x30, 0x82, 0x01, 0x00][..], &[0; 256]].concat();
+        let pem = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        };
+        let whole = pem("CERTIFICATE", &der);
+        assert!(reads(&format!("an authority\n{whole}{}{whole}", pem("PRIVATE KEY", &[0]))));
+        for bad in [
+            String::new(),
+            "-----BEGIN ".to_owned(),
+            pem("PRIVATE KEY", &der),
+            pem("CERTIFICATE", &der[..100]),
+            whole.replace('A', "*"),
+            whole[..whole.len() - 20].to_owned(),
+            format!("{whole}-----BEGIN CERTIFICATE-----\n"),
+        ] {
+            assert!(!reads(&bad), "{bad}");
+        }
+        assert!(readable(Some(&folder.path().join("none"))).is_err() && readable(None).is_ok());
     }
 }

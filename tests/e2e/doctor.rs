@@ -169,3 +169,23 @@ fn a_live_stack_is_in_order_and_a_newer_record_is_not() {
     assert!(!newer.good);
     newer.says("record", "newer", "");
 }
+
+#[test]
+fn webhooks_that_nginx_does_not_bring_to_the_agent_are_found() {
+    let mut world = World::empty();
+    world.publish_webhooks();
+    stack::write(&world.repo, COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let config = world.path().join("agent.toml");
+    let fine = check(&config);
+    let passed = |finding: &Value| finding["what"] == "webhook" && finding["level"] == "good";
+    assert!(fine.good && fine.findings.iter().any(passed), "{:#?}", fine.findings);
+    // nginx is there, and the agent is not to be had behind it.
+    fs::remove_file(world.state().join("nginx/hooks.sock")).unwrap();
+    let deaf = check(&config);
+    assert!(!deaf.good);
+    deaf.says("webhook", "nginx does not pass on /webhooks/", "agent logs");
+    deaf.says("webhook", "answered 502", "agent logs");
+}

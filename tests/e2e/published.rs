@@ -60,3 +60,40 @@ fn what_is_newly_published_is_there_after_a_restart_and_after_a_rollback() {
     world.eventually("the version before", || Some(world.says(WEB)).filter(|said| said == "web 1"));
     assert_eq!((hook(&world), dashboard(&world)), (Some(401), Some(303)));
 }
+
+#[test]
+fn a_release_whose_own_template_has_no_place_for_the_dashboard_comes_back_and_is_mended_without_it() {
+    let mut world = World::empty();
+    let own = world.path().join("site.conf.j2");
+    let whole = include_str!("../../src/plan/nginx/nginx.conf.j2");
+    let text = whole.replace("{% include \"webhooks.conf\" %}\n{% include \"dashboard.conf\" %}\n", "");
+    assert!(!text.contains("dashboard.conf"));
+    std::fs::write(&own, &text).expect("template");
+    world.settings += &format!("[nginx]\ntemplate = \"{}\"\n", own.display());
+    stack::write(&world.repo, stack::COMPOSE);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    world.kill();
+    let token = world.path().join("token");
+    std::fs::write(&token, "0b5d6f1c2a9e4837a1c0ffee").expect("token");
+    world.settings += &format!("[dashboard]\npublish = \"/agent/\"\ntoken_file = \"{}\"\n", token.display());
+    // Whoever mends it has the place in the template now; the releases have the one of then.
+    std::fs::write(&own, whole).expect("template");
+    world.start();
+    let lost = |world: &World| {
+        let web = world.container("web");
+        crate::docker::docker(&["rm", "-f", &web]);
+        world.eventually("another container", || {
+            let there = world.running().get("web").is_some_and(|ids| !ids.contains(&web));
+            let answer = crate::http::get(world.port, WEB).ok().filter(|_| there)?;
+            (answer.status == 200).then(|| answer.body.trim().to_owned())
+        })
+    };
+    // Under watch the release before comes back; that one is mended then.
+    assert_eq!(lost(&world), "web 1");
+    assert_eq!(lost(&world), "web 1");
+}

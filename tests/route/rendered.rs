@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use agent::model::place::Place;
 use agent::plan::nginx::{
-    Options, OwnTemplate, Published, Route, Upstreams, Version, generation, is_edited, origin, render,
+    Options, OwnTemplate, Published, Route, Upstreams, Version, generation, is_edited, leave_unpublished,
+    origin, render,
 };
 
 use super::nginx;
@@ -184,23 +185,29 @@ fn the_agents_webhooks_are_published_for_one_host_on_a_port_of_their_own() {
 }
 
 #[test]
-fn a_template_that_does_not_publish_the_webhooks_is_refused() {
+fn what_a_template_does_not_publish_is_said_and_left_out() {
     let (routes, upstreams) = stack();
-    let head = "events {}\nhttp {\n{% include \"generation.conf\" %}\n";
     let with = |inner: &str| {
-        let text =
-            format!("{head}{{% for server in servers %}}\nserver {{\n{inner}\n}}\n{{% endfor %}}\n}}\n");
-        let template = OwnTemplate { file: "site.conf.j2".into(), text };
-        render(&routes, &upstreams, &Options { template: Some(template), ..publishing("/webhooks/") })
+        let text = format!(
+            "events {{}}\nhttp {{\n{{% include \"generation.conf\" %}}\n{{% for server in servers %}}\n\
+             server {{\nlisten {{{{ server.listen }}}};\n{inner}\n}}\n{{% endfor %}}\n}}\n"
+        );
+        let template = Some(OwnTemplate { file: "site.conf.j2".into(), text });
+        let dashboard = Some(Published::try_from("/agent/".to_owned()).unwrap());
+        let mut options = Options { template, dashboard, ..publishing("/webhooks/") };
+        let said = leave_unpublished(&routes, &mut options).unwrap();
+        nginx::accepts(&render(&routes, &upstreams, &options).unwrap());
+        let left = (options.published.is_some(), options.dashboard.is_some());
+        (left, said.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
-    let refused = with("listen 80;").unwrap_err().to_string();
-    assert!(refused.contains("(add {% include \"webhooks.conf\" %} inside the `server { }`"), "{refused}");
-    assert!(with("{% include \"webhooks.conf\" %}").unwrap().contains("hooks.sock"));
-    let dashboard = Some(Published::try_from("/agent/".to_owned()).unwrap());
-    let template = OwnTemplate { file: "site.conf.j2".into(), text: format!("{head}}}\n") };
-    let options = Options { template: Some(template), dashboard, ..Options::default() };
-    let refused = render(&routes, &upstreams, &options).unwrap_err().to_string();
-    assert!(refused.contains("(add {% include \"dashboard.conf\" %} inside the `server { }`"), "{refused}");
+    let (webhooks, dashboard) = ("{% include \"webhooks.conf\" %}\n", "{% include \"dashboard.conf\" %}\n");
+    let mend = |part: &str| format!("(add {{% include \"{part}\" %}} inside the `server {{ }}`");
+    let (left, said) = with("");
+    assert_eq!(left, (false, false));
+    assert!(said.contains(&mend("webhooks.conf")) && said.contains(&mend("dashboard.conf")), "{said}");
+    let (left, said) = with(webhooks);
+    assert_eq!((left, said.contains(&mend("dashboard.conf"))), ((true, false), true), "{said}");
+    assert_eq!(with(&format!("{webhooks}{dashboard}")), ((true, true), String::new()));
 }
 
 #[test]

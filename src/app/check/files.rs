@@ -1,6 +1,6 @@
 //! The agent's own files: where it keeps what it must not forget.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::app::lookup;
@@ -8,18 +8,35 @@ use crate::config::Config;
 use crate::report;
 use crate::store;
 
+/// A folder that the agent could not work in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWritable {
+    #[error("{} is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("{} cannot be written", .0.display())]
+    Shut(PathBuf, #[source] std::io::Error),
+}
+
+/// Whether a folder can be written, or made in the nearest that is there, which is the answer.
+pub fn writable(folder: &Path) -> Result<&Path, NotWritable> {
+    let nearest = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    if !nearest.is_dir() {
+        return Err(NotWritable::NotAFolder(nearest.to_owned()));
+    }
+    let access = rustix::fs::access(nearest, rustix::fs::Access::WRITE_OK);
+    access.map(|()| nearest).map_err(|error| NotWritable::Shut(nearest.to_owned(), error.into()))
+}
+
 pub(super) fn state(config: &Config) -> Finding {
     const WHAT: &str = "state folder";
     let path = &config.state;
-    let parent = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    if !parent.is_dir() {
-        let found = format!("{} is not a folder", parent.display());
-        return Finding::wrong(WHAT, found, "move it away, or change `state`");
-    }
-    if let Err(error) = rustix::fs::access(parent, rustix::fs::Access::WRITE_OK) {
-        let found = format!("{} cannot be written: {error}", parent.display());
-        return Finding::wrong(WHAT, found, "run the agent as its own user, or change `state`");
-    }
+    let parent = match writable(path) {
+        Ok(parent) => parent,
+        Err(error) => {
+            let mend = "let the agent's user write there, or change `state`";
+            return Finding::wrong(WHAT, report::line(&error), mend);
+        }
+    };
     if in_memory(parent) {
         let found =
             format!("{} is in memory: the history and the releases go with the next reboot", path.display());

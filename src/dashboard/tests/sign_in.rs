@@ -93,6 +93,21 @@ async fn tokens_cannot_be_tried_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn strangers_do_not_use_up_what_an_open_session_may_ask() {
+    // All by one address, as behind what ends TLS.
+    let mut browser = Browser::signed_in(Story::live().await).await;
+    browser.peer = Peer::Local;
+    let mut stranger = browser.clone();
+    stranger.cookie = "agent-shop=made-up".to_owned();
+    let mut asked = 0;
+    while stranger.get("/sign-in").await.status != StatusCode::TOO_MANY_REQUESTS {
+        asked += 1;
+        assert!(asked < 1000, "there is no end to it");
+    }
+    assert_eq!(browser.get("/").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_new_token_ends_the_sessions_of_the_old_one() {
     let browser = Browser::signed_in(Story::live().await).await;
     assert_eq!(browser.get("/").await.status, StatusCode::OK);

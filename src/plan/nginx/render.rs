@@ -27,16 +27,66 @@ const DASHBOARD: &str = include_str!("dashboard.conf.j2");
 /// # Errors
 /// Only an operator's own template, or routes that were not made by [`super::routes`], can be wrong.
 pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<String, Problem> {
-    let (file, template) = match &options.template {
+    let file = named(options).0;
+    let text = text(routes, upstreams, options)?;
+    if !text.contains(head::UNKNOWN_GENERATION) {
+        return Err(lacks(
+            file,
+            "the nginx template has no generation server, by which the agent sees that nginx took it",
+            "add {% include \"generation.conf\" %} inside `http { }`",
+        ));
+    }
+    Ok(head::seal(&text))
+}
+
+/// Takes out of the options what an operator's own template does not publish of the agent, and says each with a mend.
+///
+/// # Errors
+/// Those of [`render`].
+pub fn leave_unpublished(routes: &[Route], options: &mut Options) -> Result<Vec<Problem>, Problem> {
+    let text = text(routes, &Upstreams::new(), options)?;
+    let file = named(options).0.to_owned();
+    let mut problems = Vec::new();
+    // What only the location of each says.
+    for (published, what, socket, part) in [
+        (&mut options.published, "webhooks", "/hooks.sock:", "webhooks.conf"),
+        (&mut options.dashboard, "dashboard", "/dashboard.sock:", "dashboard.conf"),
+    ] {
+        if published.is_some() && !text.contains(socket) {
+            *published = None;
+            problems.push(lacks(
+                &file,
+                &format!(
+                    "the nginx template does not publish the agent's {what}, which the configuration asks for"
+                ),
+                &format!(
+                    "add {{% include \"{part}\" %}} inside the `server {{ }}` of {{% for server in servers %}}"
+                ),
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+fn lacks(file: &str, message: &str, hint: &str) -> Problem {
+    Problem::new(Place::new(file, 0, 0), message).hint(hint)
+}
+
+fn named(options: &Options) -> (&str, &str) {
+    match &options.template {
         Some(own) => (own.file.as_str(), own.text.as_str()),
         None => ("built-in nginx.conf.j2", BUILT_IN),
-    };
+    }
+}
+
+fn text(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<String, Problem> {
+    let (file, template) = named(options);
     let problem = |error: Error| {
         let place = Place::new(file, error.line().unwrap_or(0), 1);
         Problem::new(&place, format!("the nginx template fails: {}", words(&error)))
     };
     let environment = environment(file, template).map_err(problem)?;
-    let text = environment
+    environment
         .get_template(file)
         .and_then(|template| {
             template.render(context! {
@@ -50,31 +100,7 @@ pub fn render(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Res
                 generation => head::UNKNOWN_GENERATION,
             })
         })
-        .map_err(problem)?;
-    let lacks = |message: &str, hint: &str| Err(Problem::new(Place::new(file, 0, 0), message).hint(hint));
-    if !text.contains(head::UNKNOWN_GENERATION) {
-        return lacks(
-            "the nginx template has no generation server, by which the agent sees that nginx took it",
-            "add {% include \"generation.conf\" %} inside `http { }`",
-        );
-    }
-    // What only the location of each says.
-    for (published, what, socket, part) in [
-        (&options.published, "webhooks", "/hooks.sock:", "webhooks.conf"),
-        (&options.dashboard, "dashboard", "/dashboard.sock:", "dashboard.conf"),
-    ] {
-        if published.is_some() && !text.contains(socket) {
-            return lacks(
-                &format!(
-                    "the nginx template does not publish the agent's {what}, which the configuration asks for"
-                ),
-                &format!(
-                    "add {{% include \"{part}\" %}} inside the `server {{ }}` of {{% for server in servers %}}"
-                ),
-            );
-        }
-    }
-    Ok(head::seal(&text))
+        .map_err(problem)
 }
 
 fn words(error: &Error) -> String {
