@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -131,8 +131,10 @@ impl Served {
 
     /// Until this is told to the service manager; all that was told on the way.
     fn told(&self, what: &str) -> String {
-        let mut said = String::new();
+        let (mut said, begun) = (String::new(), Instant::now());
         while !said.lines().any(|line| line == what) {
+            // It goes on telling that it is alive.
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what} is not told; {}", self.log());
             let mut text = [0; 512];
             let length =
                 self.notify.recv(&mut text).unwrap_or_else(|error| panic!("{what}: {error}; {}", self.log()));
