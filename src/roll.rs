@@ -5,9 +5,11 @@
 //! the engine shows, so they serve a failure and a crash alike.
 
 mod bring_up;
+mod callers;
 mod drain;
 mod folder;
 mod gate;
+mod hosts;
 pub mod probe;
 mod refresh;
 mod retire;
@@ -28,6 +30,7 @@ use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
 
 pub use bring_up::{bring_up, bring_up_proxy};
+pub use callers::leave_callers;
 pub use folder::{forget_old, shown};
 pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +207,9 @@ pub struct Instance {
     pub condition: Condition,
     /// By the engine's network name.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// Its `/etc/hosts`, on the host, while it runs.
+    #[serde(skip)]
+    pub hosts: Option<PathBuf>,
 }
 
 impl Instance {

@@ -109,6 +109,7 @@ mod tests {
                 last_exit: None,
             },
             endpoints: BTreeMap::new(),
+            hosts: None,
         }
     }
 

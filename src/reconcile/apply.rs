@@ -84,10 +84,13 @@ impl<E: Engine> Act<'_, E> {
 
     async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
-        roll::bring_up(&rolling).await?;
+        roll::bring_up(&rolling, observed).await?;
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;
-        self.route(&rolling, observed).await?;
+        let seen = self.world.engine.observe(&self.desired.stack).await?;
+        // No request may come through nginx to a new instance that calls an old one.
+        rolling.lead_to_new(&seen).await;
+        self.route(&rolling, observed, &seen).await?;
         self.journal.switched(live).await?;
         self.world.whereabouts.live(self.desired);
         Ok(())
@@ -131,13 +134,18 @@ impl<E: Engine> Act<'_, E> {
         Ok(this_step.into_iter().any(|logged| matches!(logged.entry, Entry::Switching)))
     }
 
-    async fn route(&self, rolling: &Rolling<'_, E, RunJournal>, observed: &Observed) -> Result<(), Trouble> {
+    /// `observed` is from before the run, `seen` from now.
+    async fn route(
+        &self,
+        rolling: &Rolling<'_, E, RunJournal>,
+        observed: &Observed,
+        seen: &Observed,
+    ) -> Result<(), Trouble> {
         if self.desired.proxy().is_none() {
             return Ok(());
         }
         let retired: BTreeSet<&str> = self.retired();
-        let seen = self.world.engine.observe(&self.desired.stack).await?;
-        let text = self.text(&upstreams::observed(self.desired, &seen, |id| retired.contains(id)))?;
+        let text = self.text(&upstreams::observed(self.desired, seen, |id| retired.contains(id)))?;
         let probes = self.changed_routes();
         if self.proxy_rolls() {
             // The file first: the new nginx starts with it.

@@ -14,6 +14,7 @@ use crate::model::run::{Failure, Kind};
 use crate::plan::diff::Purpose;
 use crate::plan::{nginx, upstreams};
 use crate::record::{Degraded, Release};
+use crate::roll;
 use crate::trigger::Reason;
 
 use super::Reconciler;
@@ -32,6 +33,8 @@ impl<E: Engine> Reconciler<E> {
     pub(super) async fn heal(&self, release: &Release, reason: &Reason) -> Result<(), Trouble> {
         let desired = &self.on_this_machine(&release.desired).await?;
         let observed = self.engine.observe(&desired.stack).await?;
+        // A run that could not do it at its end.
+        roll::leave_callers(&observed).await;
         let plan = self.plan(desired, Some(desired), &observed, self.mending(), &BTreeSet::new()).await?;
         self.situation.send_if_modified(|situation| {
             let changed = situation.drift != plan.drift;

@@ -7,19 +7,22 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::model::desired::{Order, Service};
-use crate::model::instance::{Identity, InstanceId};
+use crate::model::instance::{Identity, InstanceId, Observed};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
 use super::gate::Since;
 use super::{Journal, RollError, Rolling};
 
-/// Brings up everything but nginx. When it returns well, every new instance has passed its gate and callers
-/// inside the stack find it; the old ones still serve.
+/// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
+/// the old ones still serve. `observed`: what ran before.
 ///
 /// In a wave, those that start first go together, before those that must stop first: the more has passed
 /// before anything is stopped, the fewer failures cost a gap.
-pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+pub async fn bring_up<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    observed: &Observed,
+) -> Result<(), RollError> {
     let mut waiting = Vec::new();
     let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
     for wave in 0..=last {
@@ -35,9 +38,11 @@ pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Res
             rolling.stop_first(roll, service).await?;
         }
     }
-    // Callers meet the new instances together, when all have passed. Before nginx does: an instance that is given its
-    // names stands still for a moment. What dismisses the old ones should follow soon, because until then callers
-    // inside the stack find both.
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    // Before nginx sends them requests: an instance that is given its names stands still for a moment.
+    rolling.lead_to_old(observed).await;
     try_join_all(waiting.iter().map(|(service, id)| rolling.admit(service, id))).await?;
     Ok(())
 }

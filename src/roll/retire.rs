@@ -11,7 +11,7 @@ use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
 
 use super::drain::Drained;
-use super::{Journal, JournalError, Rolling};
+use super::{Journal, JournalError, Rolling, callers::leave_callers};
 
 /// While an instance stands still to lose its names, a caller inside the stack that connects to it is not heard, and
 /// tries again after a second (TCP's first retransmission). It must still find it then.
@@ -34,13 +34,36 @@ pub async fn retire<E: Engine, J: Journal>(
     let removed = rolling.plan.removals.iter();
     let removed =
         removed.flat_map(|removal| removal.old.iter().map(move |old| (&removal.service, old, true, keep)));
-    let all = rolled
-        .chain(removed)
-        .map(|(service, old, seen, keep)| rolling.retire_one(service, old, seen.then_some(linger), keep));
-    join_all(all).await.into_iter().collect()
+    let all =
+        rolled.chain(removed).map(|(service, old, seen, keep)| (service, old, seen.then_some(linger), keep));
+    let all: Vec<_> = all.collect();
+    let dismissed = all.iter().map(|(service, old, seen, _)| rolling.dismiss(service, old, seen.is_some()));
+    join_all(dismissed).await.into_iter().collect::<Result<(), _>>()?;
+    // The engine knows only the new ones now.
+    match rolling.engine.observe(&rolling.desired.stack).await {
+        Ok(observed) => leave_callers(&observed).await,
+        // Each look for drift does it again.
+        Err(error) => tracing::warn!("callers are still led by their hosts file: {error}"),
+    }
+    let retired =
+        all.into_iter().map(|(service, old, seen, keep)| rolling.retire_one(service, old, seen, keep));
+    join_all(retired).await.into_iter().collect()
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    /// Callers do not find it any more.
+    async fn dismiss(&self, service: &str, old: &OldInstance, seen: bool) -> Result<(), JournalError> {
+        if !seen || !old.serving {
+            return Ok(());
+        }
+        let (service, name) = (service.to_owned(), old.name.clone());
+        self.journal.write(Entry::Draining { service, name: name.clone() }).await?;
+        match self.engine.dismiss(&old.id).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.note(format!("{name} may still be found by name: {error}")).await,
+        }
+    }
+
     async fn retire_one(
         &self,
         service: &str,
@@ -49,12 +72,6 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         keep: bool,
     ) -> Result<(), JournalError> {
         let (of, name) = (service.to_owned(), old.name.clone());
-        if seen.is_some() && old.serving {
-            self.journal.write(Entry::Draining { service: of.clone(), name: name.clone() }).await?;
-            if let Err(error) = self.engine.dismiss(&old.id).await {
-                self.note(format!("{name} may still be found by name: {error}")).await?;
-            }
-        }
         let seen = if old.serving { seen.map(|linger| linger.max(HEARD_AGAIN)) } else { seen };
         if let Some(linger) = seen
             && self.linger(&old.id, linger).await

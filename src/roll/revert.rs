@@ -12,7 +12,7 @@ use crate::model::instance::Instance;
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 
-use super::{Journal, JournalError, RollError, Rolling, bring_up::aside};
+use super::{Journal, JournalError, RollError, Rolling, bring_up::aside, callers::leave_callers};
 
 /// Undoes everything the run did to containers. Requests must already go to the old instances again.
 ///
@@ -24,8 +24,9 @@ pub async fn revert<E: Engine, J: Journal>(
 ) -> Result<bool, RollError> {
     let failed = |source| RollError::Engine { service: "the old release".into(), source };
     let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
-    let (ours, others): (Vec<Instance>, Vec<Instance>) =
-        observed.instances.into_iter().partition(|instance| rolling.brought(instance));
+    rolling.lead_to_old(&observed).await;
+    let (ours, others): (Vec<&Instance>, Vec<&Instance>) =
+        observed.instances.iter().partition(|instance| rolling.brought(instance));
     // Those that hold a port, a name or an address that the old ones need must be gone first.
     let kept = keep.and_then(|service| worth_keeping(&ours, service));
     let removed = join_all(ours.iter().map(|instance| async {
@@ -43,6 +44,7 @@ pub async fn revert<E: Engine, J: Journal>(
         Some(rolling.put_back(instance, old))
     });
     let results: Vec<Result<(), EngineError>> = join_all(back).await;
+    leave_callers(&observed).await;
     results.into_iter().collect::<Result<(), _>>().map_err(failed)?;
     // Only now: a log that cannot be written must not keep the old ones from coming back.
     removed.into_iter().collect::<Result<(), _>>()?;
@@ -50,8 +52,8 @@ pub async fn revert<E: Engine, J: Journal>(
 }
 
 /// The one that most likely shows what went wrong: it has ended, or is the last.
-fn worth_keeping<'a>(ours: &'a [Instance], service: &str) -> Option<&'a Instance> {
-    let of_service = ours.iter().filter(|instance| instance.service == service);
+fn worth_keeping<'a>(ours: &[&'a Instance], service: &str) -> Option<&'a Instance> {
+    let of_service = ours.iter().copied().filter(|instance| instance.service == service);
     of_service.max_by_key(|instance| (!instance.running(), instance.condition.restarts, instance.number))
 }
 

@@ -301,6 +301,9 @@ fn told(world: &World, apps: &[App]) {
         let image = &current.desired.services[app].template.image.name;
         let runs = docker(&["inspect", "-f", "{{.Image}}", &world.container(app)]);
         assert_eq!(docker(&["image", "inspect", "-f", "{{.Id}}", image]), runs, "{app}");
+        let hosts = docker(&["inspect", "-f", "{{.HostsPath}}", &world.container(app)]);
+        let hosts = std::fs::read_to_string(hosts.trim()).expect("its hosts file");
+        assert!(!hosts.contains("agent"), "{app} is still led: {hosts}");
     }
     let status = world.try_agent(&["status"]).1;
     assert!(status.contains(&format!("release {},", current.id)), "{status}");

@@ -282,6 +282,7 @@ pub(crate) fn observed() -> Observed {
             pid: 1,
         },
         endpoints: BTreeMap::new(),
+        hosts: None,
     };
     Observed {
         instances: vec![

@@ -2,6 +2,7 @@
 //! container is looked at; one that goes meanwhile is left out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
 use bollard::query_parameters::{
@@ -79,7 +80,18 @@ fn instance(container: &ContainerInspectResponse) -> Instance {
         image_id: container.image.clone().unwrap_or_default(),
         condition: condition(container),
         endpoints: endpoints(container, &text(labels::NETWORKS)),
+        hosts: hosts(container),
     }
+}
+
+/// One that shares another's network reads the file of that one; the host's is nobody's to write.
+fn hosts(container: &ContainerInspectResponse) -> Option<PathBuf> {
+    let running = container.state.as_ref().and_then(|state| state.running) == Some(true);
+    let mode =
+        container.host_config.as_ref().and_then(|host| host.network_mode.as_deref()).unwrap_or_default();
+    let own = mode != "host" && !mode.starts_with("container:");
+    let path = container.hosts_path.as_deref().filter(|path| running && own && !path.is_empty());
+    path.map(PathBuf::from)
 }
 
 /// A network the instance belongs to and is not on right now still holds its address for it.

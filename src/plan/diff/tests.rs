@@ -72,6 +72,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
             pid: 1,
         },
         endpoints: [(NETWORK.to_owned(), endpoint)].into(),
+        hosts: None,
     }
 }
 

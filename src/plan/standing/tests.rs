@@ -41,6 +41,7 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
             pid: 1,
         },
         endpoints: [("shop_default".to_owned(), endpoint)].into(),
+        hosts: None,
     }
 }
 
