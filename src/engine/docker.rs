@@ -15,6 +15,7 @@ mod happenings;
 mod host;
 mod image;
 mod labels;
+mod leash;
 mod lifetime;
 mod network;
 mod observe;

@@ -183,3 +183,23 @@ pub(crate) async fn a_dropped_build_ends(engine: &impl Engine, yard: &Yard) {
     }
     panic!("the build's process still runs");
 }
+
+fn sockets() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    open.filter(|to| to.to_string_lossy().starts_with("socket:")).count()
+}
+
+pub(crate) async fn a_build_leaves_no_connection_behind(engine: &impl Engine, yard: &Yard) {
+    let before = sockets();
+    for text in ["RUN true", "RUN false"] {
+        let _ = build(engine, &order(yard, "a"), &[("Dockerfile", &dockerfile(text))]).await;
+    }
+    for _ in 0..100 {
+        if sockets() <= before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} sockets, and {before} before", sockets());
+}

@@ -116,6 +116,7 @@ contract! {
         a_base_image_that_is_nowhere_is_named
         a_context_that_breaks_says_why
         a_dropped_build_ends
+        a_build_leaves_no_connection_behind
     }
     images {
         names_are_given_and_taken

@@ -38,7 +38,8 @@ impl Docker {
             credentials.map_err(|error| EngineError::Other { act: act(), source: error.into() })?;
         let broken = Broken::default();
         let body = bollard::body_try_stream(broken.watch(context));
-        let client = with_hosts(self.patient(CONTEXT_PATIENCE), &order.extra_hosts);
+        let (client, _leash) = self.leashed(CONTEXT_PATIENCE)?;
+        let client = with_hosts(client, &order.extra_hosts);
         let mut messages = client.build_image(options(order), Some(credentials), Some(body));
 
         let mut progress = Progress::default();

@@ -10,7 +10,7 @@ use crate::engine::{EngineError, EngineFacts};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take to answer what it should answer at once. Long work asks for more.
-const PATIENCE_SECONDS: u64 = 120;
+pub(super) const PATIENCE_SECONDS: u64 = 120;
 /// Engine 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
 
@@ -65,7 +65,7 @@ impl Docker {
     }
 }
 
-fn socket_path(at: &str) -> Result<&str, EngineError> {
+pub(super) fn socket_path(at: &str) -> Result<&str, EngineError> {
     match at.split_once("://") {
         None => Ok(at),
         Some(("unix", path)) => Ok(path),
