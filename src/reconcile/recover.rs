@@ -72,6 +72,8 @@ impl<E: Engine> Reconciler<E> {
             written = act.journal.write(Entry::Reverting { reason }).await;
         }
         let text = self.nginx_of(&act, &plan).await?;
+        // Nobody waits for what is put back to be well again: the turn goes on to what is to be reached.
+        newer.cancel();
         let back = act.put_back(text, None).await;
         written?;
         back?;

@@ -144,7 +144,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         new: &NewInstance,
         id: &InstanceId,
     ) -> Result<(), RollError> {
-        let address = self.address(service, new, id).await?;
+        let address = self.address(service, new.addresses.values().next().copied(), id).await?;
         let passed = self.wait_for(service, id, address, Since::default()).await?;
         let name = format!("{}-{}-{}", self.desired.stack, roll.service, new.number);
         let millis = passed.after.as_millis() as u64;
@@ -152,11 +152,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         Ok(self.journal.write(entry).await?)
     }
 
-    /// Where the agent, on the host, reaches the instance.
-    async fn address(
+    /// Where the agent, on the host, reaches the instance. `given`: the address that the agent gave it.
+    pub(super) async fn address(
         &self,
         service: &Service,
-        new: &NewInstance,
+        given: Option<Ipv4Addr>,
         id: &InstanceId,
     ) -> Result<Option<Ipv4Addr>, RollError> {
         if service.gate.probe.is_none() {
@@ -166,7 +166,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             return Ok(Some(Ipv4Addr::LOCALHOST));
         }
         let fixed = service.template.networks.iter().find_map(|used| used.address);
-        if let Some(address) = new.addresses.values().next().copied().or(fixed) {
+        if let Some(address) = given.or(fixed) {
             return Ok(Some(address));
         }
         let observed = self

@@ -12,7 +12,9 @@ use crate::model::instance::Instance;
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 
-use super::{Journal, JournalError, RollError, Rolling, bring_up::aside, callers::leave_callers};
+use super::{
+    Journal, JournalError, RollError, Rolling, bring_up::aside, callers::leave_callers, gate::Since,
+};
 
 /// Undoes everything the run did to containers. Requests must already go to the old instances again.
 ///
@@ -48,6 +50,12 @@ pub async fn revert<E: Engine, J: Journal>(
     results.into_iter().collect::<Result<(), _>>().map_err(failed)?;
     // Only now: a log that cannot be written must not keep the old ones from coming back.
     removed.into_iter().collect::<Result<(), _>>()?;
+    let stopped = others.iter().filter(|instance| !instance.running());
+    let started = stopped.filter(|instance| olds.iter().any(|old| old.id == instance.id));
+    join_all(started.map(|instance| rolling.settled(instance)))
+        .await
+        .into_iter()
+        .collect::<Result<(), _>>()?;
     Ok(kept.is_some())
 }
 
@@ -95,6 +103,24 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             }
         }
         self.note(format!("{} is kept for its logs", instance.name)).await
+    }
+
+    /// Waits until what was started again answers, so that nobody is told of an old release that is not there yet.
+    async fn settled(&self, instance: &Instance) -> Result<(), JournalError> {
+        let Some(service) = self.before.and_then(|before| before.services.get(&instance.service)) else {
+            return Ok(());
+        };
+        let passed = match self.address(service, None, &instance.id).await {
+            Ok(address) => self.wait_for(service, &instance.id, address, Since::default()).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match passed {
+            // What is newer brings its own.
+            Ok(()) | Err(RollError::Newer) => Ok(()),
+            Err(error) => {
+                self.note(format!("{} was started again and is not well: {error}", instance.name)).await
+            }
+        }
     }
 
     async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {

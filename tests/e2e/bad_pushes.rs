@@ -127,3 +127,24 @@ fn a_route_label_that_would_break_nginx_costs_nothing() {
     assert!(failure.message.contains("agent.route.path"), "{failure:#?}");
     mended(&world, undo);
 }
+
+#[test]
+fn an_old_release_that_was_stopped_answers_again_before_anybody_is_told() {
+    let mut world = World::empty();
+    let slow = "FROM agenttest-base:1\nCOPY . /www/web/\nCMD [\"sh\", \"-c\", \"sleep 2; exec httpd -f -p 8000 -h /www\"]\n";
+    world.repo.write("web/Dockerfile", slow);
+    let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}";
+    crate::stack::write_apps(
+        &world.repo,
+        &COMPOSE.replace("build: ./web", stops).replace("3s", "6s"),
+        &["web", "api"],
+    );
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+
+    let bad = world.repo.change("web/Dockerfile", "FROM agenttest-base:1\nCMD [\"false\"]\n");
+    world.deliver(&bad);
+    world.failed(&bad);
+    assert_eq!(world.says(WEB), "web 1");
+}
