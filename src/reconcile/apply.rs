@@ -84,7 +84,7 @@ impl<E: Engine> Act<'_, E> {
 
     async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
-        roll::bring_up(&rolling, observed).await?;
+        roll::bring_up(&rolling).await?;
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;
         let seen = self.world.engine.observe(&self.desired.stack).await?;
@@ -112,6 +112,8 @@ impl<E: Engine> Act<'_, E> {
         // Before nginx, which may read what was exchanged. What fails here must not keep the old ones from coming back.
         let content = roll::put_back_content(&self.rolling()).await;
         let observed = self.world.engine.observe(&self.desired.stack).await?;
+        // Before nginx: what it sends requests to again must not call what goes, nor may nginx itself look names up there.
+        self.rolling().lead_to_old(&observed).await;
         if let (Some(text), Some(before)) = (nginx_before, self.before)
             && before.proxy().is_some()
             && self.began_to_switch().await?

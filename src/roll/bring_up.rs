@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::model::desired::{Order, Service};
-use crate::model::instance::{Identity, InstanceId, Observed};
+use crate::model::instance::{Identity, InstanceId};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
@@ -15,14 +15,11 @@ use super::gate::Since;
 use super::{Journal, RollError, Rolling};
 
 /// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
-/// the old ones still serve. `observed`: what ran before.
+/// the old ones still serve.
 ///
 /// In a wave, those that start first go together, before those that must stop first: the more has passed
 /// before anything is stopped, the fewer failures cost a gap.
-pub async fn bring_up<E: Engine, J: Journal>(
-    rolling: &Rolling<'_, E, J>,
-    observed: &Observed,
-) -> Result<(), RollError> {
+pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
     let mut waiting = Vec::new();
     let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
     for wave in 0..=last {
@@ -38,11 +35,10 @@ pub async fn bring_up<E: Engine, J: Journal>(
             rolling.stop_first(roll, service).await?;
         }
     }
-    if waiting.is_empty() {
-        return Ok(());
-    }
+    let Some((first, _)) = waiting.first() else { return Ok(()) };
+    let observed = rolling.engine.observe(&rolling.desired.stack).await;
+    rolling.lead_to_old(&observed.map_err(Rolling::<E, J>::failed(&first.template.service))?).await;
     // Before nginx sends them requests: an instance that is given its names stands still for a moment.
-    rolling.lead_to_old(observed).await;
     try_join_all(waiting.iter().map(|(service, id)| rolling.admit(service, id))).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::engine::Engine;
-use crate::model::desired::Order;
+use crate::model::desired::{Order, Service};
 use crate::model::instance::{Instance, NetworkUse, Observed};
 use crate::plan::diff::Roll;
 
@@ -19,48 +19,65 @@ use super::{Journal, Rolling, hosts};
 
 /// Where names lead on one network.
 struct Lead<'a> {
-    on: &'a NetworkUse,
+    network: &'a str,
+    names: Vec<String>,
     to: Vec<Ipv4Addr>,
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// Callers find what served before the run, whatever the engine's name service says.
-    pub(super) async fn lead_to_old(&self, observed: &Observed) {
-        let leads = self.leads(|roll, network| {
-            let serving = roll.old.iter().filter(|old| old.serving);
-            let instances = serving.filter_map(|old| observed.instances.iter().find(|i| i.id == old.id));
-            let instances = instances.filter(|instance| instance.running());
-            instances.filter_map(|instance| instance.endpoints.get(network)?.address).collect()
-        });
-        write(observed, &leads).await;
+    pub async fn lead_to_old(&self, observed: &Observed) {
+        let old = |instance: &Instance, roll: &Roll| {
+            instance.running() && roll.old.iter().any(|old| old.serving && old.id == instance.id)
+        };
+        write(observed, &self.leads(observed, old)).await;
     }
 
     /// Callers find what the run has brought.
     pub async fn lead_to_new(&self, observed: &Observed) {
-        let leads = self.leads(|roll, network| {
-            roll.new.iter().filter_map(|new| new.addresses.get(network).copied()).collect()
-        });
-        write(observed, &leads).await;
+        write(observed, &self.leads(observed, |instance, _| instance.run == self.run)).await;
     }
 
-    fn leads(&self, to: impl Fn(&Roll, &str) -> Vec<Ipv4Addr>) -> Vec<Lead<'_>> {
+    fn leads(&self, observed: &Observed, to: impl Fn(&Instance, &Roll) -> bool) -> Vec<Lead<'_>> {
         // What stops first has a gap in any case.
-        let rolls = self.plan.rolls.iter().filter(|roll| roll.order == Order::StartFirst);
-        let replaced = rolls.filter(|roll| roll.old.iter().any(|old| old.serving));
+        let replaced = self.plan.rolls.iter().filter(|roll| {
+            roll.order == Order::StartFirst && !roll.new.is_empty() && roll.old.iter().any(|old| old.serving)
+        });
         let mut leads = Vec::new();
         for roll in replaced {
-            let Some(service) = self.desired.services.get(&roll.service).filter(|s| !s.one_shot) else {
+            let service = self.desired.services.get(&roll.service);
+            // nginx is brought up last of all, when the others are led to the new ones already.
+            let Some(service) = service.filter(|service| !service.one_shot && !service.proxy) else {
                 continue;
             };
             for on in &service.template.networks {
-                let given = |network: &str| roll.new.iter().all(|new| new.addresses.contains_key(network));
-                let to = to(roll, &on.network);
-                if given(&on.network) && !to.is_empty() {
-                    leads.push(Lead { on, to });
+                let here = observed.instances.iter().filter(|instance| instance.service == roll.service);
+                let here = here.filter(|instance| to(instance, roll) || self.stays(instance, roll));
+                let to: Vec<_> =
+                    here.filter_map(|instance| instance.endpoints.get(&on.network)?.address).collect();
+                let names: Vec<_> =
+                    on.aliases.iter().filter(|name| self.is_alone(service, on, name)).cloned().collect();
+                let given = roll.new.iter().all(|new| new.addresses.contains_key(&on.network));
+                if given && !to.is_empty() && !names.is_empty() {
+                    leads.push(Lead { network: &on.network, names, to });
                 }
             }
         }
         leads
+    }
+
+    /// It serves before the roll and after it.
+    fn stays(&self, instance: &Instance, roll: &Roll) -> bool {
+        let old = roll.old.iter().any(|old| old.id == instance.id);
+        !old && instance.run != self.run && instance.running() && instance.admitted()
+    }
+
+    /// No other service answers to the name on that network.
+    fn is_alone(&self, service: &Service, on: &NetworkUse, name: &String) -> bool {
+        let others = self.desired.services.values().map(|other| &other.template);
+        let others = others.filter(|other| other.service != service.template.service);
+        let mut uses = others.flat_map(|other| &other.networks);
+        !uses.any(|used| used.network == on.network && used.aliases.contains(name))
     }
 }
 
@@ -71,16 +88,20 @@ pub async fn leave_callers(observed: &Observed) {
 
 /// A file that cannot be written leaves its caller with the engine's name service, where both are found for a moment.
 async fn write(observed: &Observed, leads: &[Lead<'_>]) {
-    let wanted: Vec<_> = observed
-        .instances
-        .iter()
-        .filter_map(|caller| Some((caller.hosts.clone()?, lines(caller, leads))))
-        .collect();
+    let callers = observed.instances.iter();
+    let wanted: Vec<_> =
+        callers.filter_map(|caller| Some((caller.hosts.clone()?, lines(caller, leads)))).collect();
     let written = tokio::task::spawn_blocking(move || {
+        let mut failed = None;
         for (file, lines) in wanted {
             if let Err(error) = hosts::set(&file, &lines) {
-                tracing::debug!("{}: {error}", file.display());
+                // What it says by now leads to what may go next.
+                let _ = hosts::set(&file, &BTreeSet::new());
+                failed.get_or_insert((file, error));
             }
+        }
+        if let Some((file, error)) = failed {
+            tracing::warn!("callers find old and new side by side for a moment: {}: {error}", file.display());
         }
     });
     // It has no way to fail but a panic, which is reported where it happens.
@@ -88,6 +109,6 @@ async fn write(observed: &Observed, leads: &[Lead<'_>]) {
 }
 
 fn lines(caller: &Instance, leads: &[Lead<'_>]) -> BTreeSet<String> {
-    let reached = leads.iter().filter(|lead| caller.endpoints.contains_key(&lead.on.network));
-    reached.flat_map(|lead| lead.to.iter().map(|address| hosts::line(*address, &lead.on.aliases))).collect()
+    let reached = leads.iter().filter(|lead| caller.endpoints.contains_key(lead.network));
+    reached.flat_map(|lead| lead.to.iter().map(|address| hosts::line(*address, &lead.names))).collect()
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -25,14 +25,24 @@ pub(super) fn set(file: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     if change == Change::default() {
         return Ok(());
     }
-    let file = OpenOptions::new().write(true).open(file)?;
-    file.write_all_at(change.add.as_bytes(), text.len() as u64)?;
+    let mut end = OpenOptions::new().append(true).open(file)?;
+    let file = OpenOptions::new().read(true).write(true).open(file)?;
+    if let Err(error) = end.write_all(change.add.as_bytes()) {
+        // Half a line would not be known again.
+        file.set_len(text.len() as u64)?;
+        return Err(error);
+    }
     for at in change.strike {
-        file.write_all_at(b"#", at)?;
+        // Unless the engine has written the file anew meanwhile.
+        let mut line = vec![0; text[at as usize..].find('\n').map_or(0, |end| end + 1)];
+        file.read_exact_at(&mut line, at)?;
+        if text.as_bytes()[at as usize..].starts_with(&line) {
+            file.write_all_at(b"#", at)?;
+        }
     }
     match change.cut {
-        Some(length) => file.set_len(length),
-        None => Ok(()),
+        Some(length) if file.metadata()?.len() == text.len() as u64 => file.set_len(length),
+        _ => Ok(()),
     }
 }
 

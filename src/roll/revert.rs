@@ -26,7 +26,6 @@ pub async fn revert<E: Engine, J: Journal>(
 ) -> Result<bool, RollError> {
     let failed = |source| RollError::Engine { service: "the old release".into(), source };
     let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
-    rolling.lead_to_old(&observed).await;
     let (ours, others): (Vec<&Instance>, Vec<&Instance>) =
         observed.instances.iter().partition(|instance| rolling.brought(instance));
     // Those that hold a port, a name or an address that the old ones need must be gone first.
