@@ -108,7 +108,9 @@ async fn write(observed: &Observed, leads: &[Lead<'_>]) {
     let _ = written.await;
 }
 
+/// One that has no names yet has no work yet, and the engine is about to write into its file: it joins its networks again.
 fn lines(caller: &Instance, leads: &[Lead<'_>]) -> BTreeSet<String> {
-    let reached = leads.iter().filter(|lead| caller.endpoints.contains_key(lead.network));
+    let reached =
+        leads.iter().filter(|lead| caller.admitted() && caller.endpoints.contains_key(lead.network));
     reached.flat_map(|lead| lead.to.iter().map(|address| hosts::line(*address, &lead.names))).collect()
 }
