@@ -13,15 +13,18 @@ const ICON: &str = include_str!("assets/icon.svg");
 
 /// The addresses carry what the files are, so that they can be kept for ever and a new version is loaded at once.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
+const A_DAY: &str = "public, max-age=86400";
 
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
-    let (kind, text) = match name.as_str() {
-        "style.css" => ("text/css; charset=utf-8", STYLE),
-        "script.js" => ("text/javascript; charset=utf-8", SCRIPT),
-        "icon.svg" => ("image/svg+xml", ICON),
+    let (kind, text, keep) = match name.as_str() {
+        "style.css" => ("text/css; charset=utf-8", STYLE, FOR_EVER),
+        "script.js" => ("text/javascript; charset=utf-8", SCRIPT, FOR_EVER),
+        "icon.svg" => ("image/svg+xml", ICON, FOR_EVER),
+        // What a browser asks for by itself beside an answer that is a line of text.
+        "favicon.ico" => ("image/svg+xml", ICON, A_DAY),
         _ => return line(StatusCode::NOT_FOUND, "there is no such page"),
     };
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, FOR_EVER)], text).into_response()
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, keep)], text).into_response()
 }
 
 /// What the files are, in a few digits.
