@@ -8,6 +8,7 @@
 //! their container. Who does not read that file asks the engine as ever.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
 use crate::engine::Engine;
@@ -95,6 +96,10 @@ async fn write(observed: &Observed, leads: &[Lead<'_>]) {
         let mut failed = None;
         for (file, lines) in wanted {
             if let Err(error) = hosts::set(&file, &lines) {
+                // The container has gone meanwhile.
+                if error.kind() == ErrorKind::NotFound {
+                    continue;
+                }
                 // What it says by now leads to what may go next.
                 let _ = hosts::set(&file, &BTreeSet::new());
                 failed.get_or_insert((file, error));
