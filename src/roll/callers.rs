@@ -106,7 +106,11 @@ async fn write(observed: &Observed, leads: &[Lead<'_>]) {
             }
         }
         if let Some((file, error)) = failed {
-            tracing::warn!("callers find old and new side by side for a moment: {}: {error}", file.display());
+            tracing::warn!(
+                "callers find old and new side by side for a moment: {} cannot be written: {error}; under systemd see \
+                 ReadWritePaths= in docs/service.md",
+                file.display()
+            );
         }
     });
     // It has no way to fail but a panic, which is reported where it happens.
