@@ -112,9 +112,10 @@ impl Deaths {
 
 /// All there is to tell, in the order in which it happened.
 async fn gather(outbox: &Outbox) -> Result<Vec<News>, ObserveError> {
+    // Before the record: what the situation tells of must find there all that came before it, or it would be told first.
+    let situation = outbox.situation.borrow().clone();
     let runs = outbox.record.runs(RECENT).await?;
     let mut all = of_runs(outbox, &runs).await?;
-    let situation = outbox.situation.borrow().clone();
     all.extend(situation.held_back.iter().map(|held| news::held_back(&outbox.stack, held)));
     // Before its first turn is over, an agent that has just begun does not know whether anything is wrong.
     if situation.wrong.is_some() || situation.turns > 0 {
