@@ -20,6 +20,7 @@ mod run;
 mod situation;
 mod trouble;
 mod turn;
+mod waiting;
 mod watching;
 mod whereabouts;
 
@@ -90,6 +91,7 @@ impl<E: Engine> Reconciler<E> {
             template: &proxy.template,
             running,
             generation_port: desired.nginx.generation_port,
+            away: Default::default(),
         })
     }
 

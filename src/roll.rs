@@ -21,6 +21,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
@@ -39,6 +40,12 @@ pub use revert::revert;
 /// Where a run's entries go. An entry is durable when the future is done.
 pub trait Journal: Sync {
     fn write(&self, entry: Entry) -> impl Future<Output = Result<(), JournalError>> + Send;
+}
+
+/// Who can let requests wait.
+pub trait Hold: Sync {
+    /// Requests for the service wait from now on, because nobody will answer them for a while. Returns whether they do.
+    fn hold<'a>(&'a self, service: &'a str) -> BoxFuture<'a, bool>;
 }
 
 /// The log could not be written, so nothing more may be done.
@@ -61,6 +68,7 @@ pub struct Pace {
 pub struct Rolling<'a, E, J> {
     pub engine: &'a E,
     pub journal: &'a J,
+    pub hold: &'a dyn Hold,
     pub desired: &'a Desired,
     /// What ran before, to be put back as it was.
     pub before: Option<&'a Desired>,

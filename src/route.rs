@@ -12,7 +12,9 @@ mod ask;
 mod fault;
 mod files;
 mod lead;
+mod room;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::plan::nginx::{Route, Version, generation, is_edited, links};
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
+pub use room::Room;
 
 /// Where the folder is in nginx's container.
 pub const MOUNTED: &str = "/etc/nginx/agent";
@@ -58,6 +61,8 @@ pub struct Nginx<'a, E> {
     pub running: Option<Running>,
     /// As in the options that the texts are rendered with.
     pub generation_port: u16,
+    /// Instances that are being replaced: what would go to one waits in its [`Room`].
+    pub away: BTreeSet<SocketAddrV4>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +149,7 @@ impl<E: Engine> Nginx<'_, E> {
         // one names stays, for old workers.
         let mut lead = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
         lead.extend(links(text));
-        folder.lead(&lead).await?;
+        folder.lead(&lead, &self.away).await?;
         if !same {
             folder.write(LIVE, text.as_bytes()).await?;
         }
@@ -153,6 +158,30 @@ impl<E: Engine> Nginx<'_, E> {
             Ok(reloaded) => Ok(Switched { reloaded, edited }),
             Err(failure) => Err(self.put_back(running, old.as_deref(), failure).await),
         }
+    }
+
+    /// Opens a room for what goes by these links now; [`Nginx::lead`] leads there what is away.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub async fn rooms(&self, names: &BTreeSet<String>) -> Result<Vec<Room>, RouteError> {
+        let live = Folder(self.folder).read(LIVE).await?.unwrap_or_default();
+        let links = links(&String::from_utf8_lossy(&live));
+        let rooms = links.iter().filter(|(name, _)| names.contains(*name)).filter_map(|(_, to)| *to);
+        let rooms: std::io::Result<Vec<Room>> = rooms.map(|of| Room::open(self.folder, of)).collect();
+        let path = self.folder.to_owned();
+        rooms.map_err(|source| RouteError::File { act: "let requests wait in", path, source })
+    }
+
+    /// Has every request go where the live file says, or wait for what is away, whatever an agent that was killed
+    /// has left.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub async fn lead(&self) -> Result<(), RouteError> {
+        let folder = Folder(self.folder);
+        let Some(live) = folder.read(LIVE).await? else { return Ok(()) };
+        folder.lead(&links(&String::from_utf8_lossy(&live)), &self.away).await
     }
 
     async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {
@@ -210,7 +239,7 @@ impl<E: Engine> Nginx<'_, E> {
         let text = String::from_utf8_lossy(old);
         let restored = async {
             let folder = Folder(self.folder);
-            folder.lead(&links(&text)).await?;
+            folder.lead(&links(&text), &self.away).await?;
             folder.write(LIVE, old).await?;
             match generation(&text) {
                 wanted @ Some(_) if self.answering(running).await.as_deref() == wanted => Ok(()),

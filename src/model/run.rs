@@ -85,10 +85,12 @@ pub enum Entry {
         millis: u64,
         warning: Option<String>,
     },
-    /// A service that stops first: for so long none of its instances answered.
+    /// A service that stops first: for so long none of its instances answered. `held`: requests waited for the new one.
     Gap {
         service: String,
         millis: u64,
+        #[serde(default)]
+        held: bool,
     },
     /// Requests are about to go to the new instances.
     Switching,
@@ -220,6 +222,8 @@ impl Status {
             (Planned | Building | Live, Entry::Step { .. }) => Ok(BringingUp),
             (Planned | Building | BringingUp, Entry::BringingUp { .. }) => Ok(BringingUp),
             (BringingUp | Switching, Entry::Passed { .. } | Entry::Gap { .. }) => Ok(self),
+            // What stops first is told to stop before its successor comes up.
+            (BringingUp, Entry::Cut { .. }) => Ok(self),
             // nginx itself comes up as the last act of the switch.
             (Switching, Entry::BringingUp { .. } | Entry::Refreshing { .. }) => Ok(Switching),
             (Planned | Building | BringingUp, Entry::Switching) => Ok(Switching),

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 pub use crate::model::nginx::Version;
 pub use crate::model::route::{Options, OwnTemplate, Published, Route};
 pub use head::{generation, is_edited, origin};
-pub use links::{Links, links};
+pub use links::{Links, link_name, links};
 pub use render::{leave_unpublished, render};
 pub use routes::{nginx_service, routes};
 

@@ -21,6 +21,7 @@ use super::Reconciler;
 use super::journal::RunJournal;
 use super::render::Rendered;
 use super::trouble::Trouble;
+use super::waiting::Waiting;
 
 /// One run in progress.
 pub(super) struct Act<'a, E> {
@@ -31,6 +32,7 @@ pub(super) struct Act<'a, E> {
     pub(super) plan: &'a Plan,
     pub(super) run: RunId,
     pub(super) newer: &'a CancellationToken,
+    pub(super) waiting: Waiting,
 }
 
 impl<E: Engine> Act<'_, E> {
@@ -90,7 +92,8 @@ impl<E: Engine> Act<'_, E> {
         let seen = self.world.engine.observe(&self.desired.stack).await?;
         // No request may come through nginx to a new instance that calls an old one.
         rolling.lead_to_new(&seen).await;
-        self.route(&rolling, observed, &seen).await?;
+        let upstreams = self.route(&rolling, observed, &seen).await?;
+        self.let_on(&upstreams);
         self.journal.switched(live).await?;
         self.world.whereabouts.live(self.desired);
         Ok(())
@@ -121,10 +124,11 @@ impl<E: Engine> Act<'_, E> {
             let running = self.world.proxy_instance(before, &observed, |run| run == self.run);
             let nginx = self.world.nginx(before, running);
             if let Some(nginx) = nginx {
-                nginx.switch(&text, &[]).await?;
+                Nginx { away: self.away(), ..nginx }.switch(&text, &[]).await?;
             }
         }
         let kept = roll::revert(&self.rolling(), keep).await?;
+        self.let_back().await?;
         content?;
         Ok(kept)
     }
@@ -142,12 +146,13 @@ impl<E: Engine> Act<'_, E> {
         rolling: &Rolling<'_, E, RunJournal>,
         observed: &Observed,
         seen: &Observed,
-    ) -> Result<(), Trouble> {
-        if self.desired.proxy().is_none() {
-            return Ok(());
-        }
+    ) -> Result<nginx::Upstreams, Trouble> {
         let retired: BTreeSet<&str> = self.retired();
-        let text = self.text(&upstreams::observed(self.desired, seen, |id| retired.contains(id)))?;
+        let upstreams = upstreams::observed(self.desired, seen, |id| retired.contains(id));
+        if self.desired.proxy().is_none() {
+            return Ok(upstreams);
+        }
+        let text = self.text(&upstreams)?;
         let probes = self.changed_routes();
         if self.proxy_rolls() {
             // The file first: the new nginx starts with it.
@@ -171,7 +176,7 @@ impl<E: Engine> Act<'_, E> {
             let text = format!("somebody had edited nginx.conf by hand: kept as {}", path.display());
             self.journal.write(Entry::Note { text }).await?;
         }
-        Ok(())
+        Ok(upstreams)
     }
 
     /// Routes that lead somewhere new: only these are asked, the others answer as before.
@@ -222,6 +227,7 @@ impl<E: Engine> Act<'_, E> {
         Rolling {
             engine: &self.world.engine,
             journal: &self.journal,
+            hold: self,
             desired: self.desired,
             before: self.before,
             plan: self.plan,

@@ -53,7 +53,10 @@ pub fn said(entry: &Entry) -> String {
             let warning = warning.as_ref().map(|text| format!(" – {text}")).unwrap_or_default();
             format!("{name} passed its gate after {:.2} s{warning}", seconds(millis))
         }
-        Entry::Gap { service, millis } => format!("{service} did not answer for {:.1} s", seconds(millis)),
+        Entry::Gap { service, millis, held } => {
+            let waited = if *held { "; its requests waited" } else { "" };
+            format!("{service} did not answer for {:.1} s{waited}", seconds(millis))
+        }
         Entry::Switching => "switching requests to the new instances".into(),
         Entry::Refreshing { service, target } => format!("{service} sees new content in {target}"),
         Entry::Switched => "live".into(),

@@ -56,8 +56,16 @@ impl<E: Engine> Reconciler<E> {
         };
         let before = earlier.as_ref().or(before);
         let newer = CancellationToken::new();
-        let act =
-            Act { world: self, journal, desired: &desired, before, plan: &plan, run: run.id, newer: &newer };
+        let act = Act {
+            world: self,
+            journal,
+            desired: &desired,
+            before,
+            plan: &plan,
+            run: run.id,
+            newer: &newer,
+            waiting: Default::default(),
+        };
         if run.status == Status::Live {
             act.retire().await?;
             // With steps left the next turn goes on from here.

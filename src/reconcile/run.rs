@@ -105,6 +105,7 @@ impl<E: Engine> Reconciler<E> {
                 plan: &step.plan,
                 run,
                 newer,
+                waiting: Default::default(),
             };
             touched.append(&mut act.touched());
             let live = match goal {

@@ -1,6 +1,7 @@
 //! New instances up and through their gates, wave by wave.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
@@ -11,8 +12,13 @@ use crate::model::instance::{Identity, InstanceId};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
+use super::drain::{Drained, Patience};
 use super::gate::Since;
-use super::{Journal, RollError, Rolling};
+use super::{Journal, JournalError, RollError, Rolling};
+
+/// What is open to an instance that stops first may take so long, while all others wait.
+const FINISH: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
 /// the old ones still serve.
@@ -81,7 +87,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         Ok(if replaces && !service.one_shot { raised } else { Vec::new() })
     }
 
-    /// Everything is prepared before the gap: in it lie only stop, start and the gate.
+    /// Everything is prepared before the gap: in it lie only stop, start and the gate. Requests wait meanwhile.
     async fn stop_first(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
         let failed = Self::failed(&roll.service);
         if service.template.container_name.is_some() {
@@ -94,6 +100,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             created.push((new, self.create(roll, service, new).await?));
         }
         let (begun, mut gap) = (Instant::now(), None);
+        let serving = roll.old.iter().any(|old| old.serving);
+        let held = serving && self.hold.hold(&roll.service).await;
+        if held {
+            self.finish(roll).await?;
+        }
         let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
         try_join_all(stops).await.map_err(&failed)?;
         for (new, id) in created {
@@ -102,11 +113,25 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             self.admit(service, &id).await?;
             gap.get_or_insert_with(|| begun.elapsed());
         }
-        if let Some(gap) = gap.filter(|_| roll.old.iter().any(|old| old.serving)) {
+        if let Some(gap) = gap.filter(|_| serving) {
             let (service, millis) = (roll.service.clone(), gap.as_millis() as u64);
-            self.journal.write(Entry::Gap { service, millis }).await?;
+            self.journal.write(Entry::Gap { service, millis, held }).await?;
         }
         Ok(())
+    }
+
+    /// What the old ones have begun ends before they are told to stop, if it ends soon: everybody else waits for that.
+    async fn finish(&self, roll: &Roll) -> Result<(), JournalError> {
+        let patience = Patience { most: self.pace.drain.min(FINISH), look: LOOK };
+        let serving = roll.old.iter().filter(|old| old.serving);
+        let finished = serving.map(|old| async move {
+            if let Drained::Open(connections) = self.drain(&old.id, patience).await {
+                let (service, name) = (roll.service.clone(), old.name.clone());
+                self.journal.write(Entry::Cut { service, name, connections }).await?;
+            }
+            Ok(())
+        });
+        try_join_all(finished).await.map(drop)
     }
 
     async fn create(

@@ -9,10 +9,16 @@ use crate::model::instance::InstanceId;
 
 use super::{Journal, Rolling, sockets};
 
-/// For each look the kernel walks through the sockets of the whole machine: milliseconds that requests would need.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Quiet for this long is done: a request that was on its way when callers were told has arrived by then.
-const QUIET: Duration = Duration::from_millis(100);
+/// How one waits for an instance to finish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For what is open.
+    pub(super) most: Duration,
+    /// Between two looks, and quiet for so long is done: a request that was on its way when callers were told has
+    /// arrived by then. For each look the kernel walks through the sockets of the whole machine: milliseconds that
+    /// requests would need.
+    pub(super) look: Duration,
+}
 
 /// How waiting for an old instance ended. The numbers are connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +31,9 @@ pub(super) enum Drained {
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
-    pub(super) async fn drain(&self, id: &InstanceId) -> Drained {
+    pub(super) async fn drain(&self, id: &InstanceId, patience: Patience) -> Drained {
         let Ok(condition) = self.engine.condition(id).await else { return Drained::Quiet };
-        let deadline = Instant::now() + self.pace.drain;
+        let deadline = Instant::now() + patience.most;
         let mut quiet_since = None;
         loop {
             match sockets::open(condition.pid) {
@@ -35,7 +41,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 None => return Drained::Quiet,
                 Some(0) => {
                     let since = *quiet_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= QUIET {
+                    if since.elapsed() >= patience.look {
                         return Drained::Quiet;
                     }
                 }
@@ -43,7 +49,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 Some(open) if self.newer.is_cancelled() => return Drained::Left(open),
                 Some(_) => quiet_since = None,
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(patience.look).await;
         }
     }
 }

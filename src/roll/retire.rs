@@ -10,7 +10,7 @@ use crate::model::instance::InstanceId;
 use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
 
-use super::drain::Drained;
+use super::drain::{Drained, Patience};
 use super::{Journal, JournalError, Rolling, callers::leave_callers};
 
 /// While an instance stands still to lose its names, a caller inside the stack that connects to it is not heard, and
@@ -19,6 +19,8 @@ const HEARD_AGAIN: Duration = Duration::from_millis(1500);
 /// An engine that is started again is back within this.
 const OBSERVE_TRIES: usize = 10;
 const OBSERVE_PAUSE: Duration = Duration::from_secs(1);
+/// Nobody waits for an instance that retires.
+const LOOK: Duration = Duration::from_millis(100);
 const LEFT: &str = "something newer is to be reached, and its run retires it";
 
 /// Retires what the plan replaces or removes. The release is live, so no failure here undoes it: what cannot be
@@ -87,7 +89,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         {
             return self.note(format!("{name}: {LEFT}")).await;
         }
-        match self.drain(&old.id).await {
+        match self.drain(&old.id, Patience { most: self.pace.drain, look: LOOK }).await {
             Drained::Quiet => {}
             Drained::Open(connections) => {
                 let (service, name) = (of.clone(), name.clone());

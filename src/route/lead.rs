@@ -1,11 +1,13 @@
 //! The links that nginx follows at each request, all exchanged in one step.
 //!
 //! `live` leads to a folder below `targets`, which is named after its content and never changed. In it each link
-//! leads to an empty file named after an address: nginx resolves the links and takes the last name. An old folder
+//! leads to an empty file named after an address, or after a waiting room: nginx resolves the links and takes the last
+//! name. An old folder
 //! stays until the next change, because a worker may be on its way through it.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::RouteError;
 use super::files::Folder;
+use super::room;
 use crate::plan::nginx::Links;
 
 const LIVE: &str = "live";
@@ -20,13 +23,19 @@ const TARGETS: &str = "targets";
 const NOWHERE: &str = "nowhere";
 
 impl Folder<'_> {
-    /// From now on every request goes by these links. Without any nothing is done: no route needs them.
-    pub(super) async fn lead(&self, links: &Links) -> Result<(), RouteError> {
+    /// From now on every request goes by these links; what would go to one that is `away` waits in its room. Without
+    /// any link nothing is done: no route needs them.
+    pub(super) async fn lead(&self, links: &Links, away: &BTreeSet<SocketAddrV4>) -> Result<(), RouteError> {
         if links.is_empty() {
             return Ok(());
         }
         let path = self.0.to_owned();
-        let links = links.clone();
+        let to = |to: &Option<SocketAddrV4>| match to {
+            None => NOWHERE.to_owned(),
+            Some(to) if away.contains(to) => room::name(*to),
+            Some(to) => to.to_string(),
+        };
+        let links: Vec<(String, String)> = links.iter().map(|(name, at)| (name.clone(), to(at))).collect();
         let led = tokio::task::spawn_blocking(move || lead(&path, &links)).await;
         let led = led.unwrap_or_else(|error| Err(io::Error::other(error)));
         led.map_err(|source| RouteError::File {
@@ -37,12 +46,9 @@ impl Folder<'_> {
     }
 }
 
-fn lead(folder: &Path, links: &Links) -> io::Result<()> {
-    let entries: Vec<(&str, String)> = links
-        .iter()
-        .map(|(name, to)| (name.as_str(), to.map_or_else(|| NOWHERE.to_owned(), |to| to.to_string())))
-        .collect();
-    let set = hex::encode(&Sha256::digest(format!("{entries:?}"))[..8]);
+/// `links`: names, and the names of what they lead to.
+fn lead(folder: &Path, links: &[(String, String)]) -> io::Result<()> {
+    let set = hex::encode(&Sha256::digest(format!("{links:?}"))[..8]);
     let wanted = Path::new(TARGETS).join(&set);
     let before = std::fs::read_link(folder.join(LIVE)).ok();
     if before.as_deref() == Some(&wanted) && folder.join(&wanted).exists() {
@@ -53,7 +59,7 @@ fn lead(folder: &Path, links: &Links) -> io::Result<()> {
     let targets = folder.join(TARGETS);
     open_to_all(&targets)?;
     if !targets.join(&set).exists() {
-        write(&targets, &set, &entries)?;
+        write(&targets, &set, links)?;
     }
     let aside = folder.join(".live.unfinished");
     forget(std::fs::remove_file(&aside))?;
@@ -66,14 +72,14 @@ fn lead(folder: &Path, links: &Links) -> io::Result<()> {
 }
 
 /// Whole or absent, whenever the agent is killed.
-fn write(targets: &Path, set: &str, entries: &[(&str, String)]) -> io::Result<()> {
+fn write(targets: &Path, set: &str, links: &[(String, String)]) -> io::Result<()> {
     let aside = targets.join(".unfinished");
     forget(std::fs::remove_dir_all(&aside))?;
     open_to_all(&aside)?;
-    for file in entries.iter().map(|(_, to)| to).collect::<BTreeSet<_>>() {
+    for file in links.iter().map(|(_, to)| to).collect::<BTreeSet<_>>() {
         std::fs::File::create(aside.join(file))?;
     }
-    for (name, to) in entries {
+    for (name, to) in links {
         symlink(to, aside.join(name))?;
     }
     synced(&aside)?;
@@ -135,18 +141,21 @@ mod tests {
         std::fs::create_dir_all(path.join("targets/.unfinished")).unwrap();
         std::fs::write(path.join(".live.unfinished"), "").unwrap();
         for port in [1, 2, 3, 3, 1] {
-            Folder(&path).lead(&links(port)).await.unwrap();
+            Folder(&path).lead(&links(port), &BTreeSet::new()).await.unwrap();
             assert_eq!(seen(&path, "web_80"), PathBuf::from(format!("10.0.0.9:{port}")));
             assert_eq!(seen(&path, "gone_80"), PathBuf::from(NOWHERE));
         }
         assert_eq!(std::fs::read_dir(path.join(TARGETS)).unwrap().count(), 2, "one for workers on their way");
+        let away = BTreeSet::from(["10.0.0.9:1".parse().unwrap()]);
+        Folder(&path).lead(&links(1), &away).await.unwrap();
+        assert_eq!(seen(&path, "web_80"), PathBuf::from("wait-10.0.0.9-1.sock"));
     }
 
     #[tokio::test]
     async fn workers_of_another_user_find_their_way() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        Folder(folder.path()).lead(&links(1)).await.unwrap();
+        Folder(folder.path()).lead(&links(1), &BTreeSet::new()).await.unwrap();
         for path in ["", LIVE, TARGETS] {
             let mode = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o755, "{path}");

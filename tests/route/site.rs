@@ -94,6 +94,7 @@ impl Site {
             template: &self.template,
             running: self.running.borrow().clone(),
             generation_port: 8099,
+            away: Default::default(),
         }
     }
 

@@ -8,6 +8,11 @@ use std::net::SocketAddrV4;
 /// Where each name leads; `None` is nowhere, for a service without an instance.
 pub type Links = BTreeMap<String, Option<SocketAddrV4>>;
 
+/// The link of a service's port.
+pub fn link_name(service: &str, port: u16) -> String {
+    super::render::pool_name(service, port)
+}
+
 const MARK: &str = "# live/";
 const LEADS: &str = " leads to ";
 pub(super) const NOWHERE: &str = "nowhere";

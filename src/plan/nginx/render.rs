@@ -291,7 +291,7 @@ fn links(routes: &[Route], upstreams: &Upstreams) -> Vec<LinkView> {
 
 /// nginx compares the names of upstreams without case; services may differ in nothing else. No service's name
 /// has a `=`.
-fn pool_name(service: &str, port: u16) -> String {
+pub(super) fn pool_name(service: &str, port: u16) -> String {
     let mut name = String::with_capacity(service.len() + 6);
     for c in service.chars() {
         if c.is_ascii_uppercase() {

@@ -1,0 +1,294 @@
+//! A waiting room: a socket beside nginx's file, where requests wait while the instance that they would go to is
+//! replaced. They are not read: nginx has sent them, the kernel keeps them, and once somebody is there to answer, each
+//! is passed on as it is. Only who cannot wait any longer is answered here.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, copy_bidirectional, sink};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// nginx holds two connections for each that waits; its others must not suffer.
+const SEATS: usize = 1000;
+/// Nobody waits longer than this for a service: what cannot be had soon is refused at once.
+const LONGEST: Duration = Duration::from_secs(30);
+/// A request that looked up where to go before it was led elsewhere arrives within this.
+const LATE: Duration = Duration::from_secs(5);
+/// So many begin at once, and then as many again after each `TURN`: a program lets few connections wait for it.
+const AT_ONCE: usize = 64;
+const TURN: Duration = Duration::from_millis(50);
+const CONNECT: Duration = Duration::from_secs(10);
+/// For whoever is refused to take the answer.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+const SUFFIX: &str = ".sock";
+const PREFIX: &str = "wait-";
+
+/// The name, in nginx's folder, of the room for what would go to this address. The template knows its form.
+pub(super) fn name(of: SocketAddrV4) -> String {
+    format!("{PREFIX}{}-{}{SUFFIX}", of.ip(), of.port())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Closed,
+    To(SocketAddrV4),
+    Nobody,
+}
+
+/// While it is there, requests may wait in it. Dropped before anybody was let on, it refuses them.
+#[derive(Debug)]
+pub struct Room {
+    /// What is away.
+    pub of: SocketAddrV4,
+    door: watch::Sender<Door>,
+}
+
+impl Room {
+    /// Opens the room. No request is led to it by that.
+    pub(super) fn open(folder: &Path, of: SocketAddrV4) -> io::Result<Self> {
+        clear(folder)?;
+        let path = folder.join(name(of));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        // nginx's workers are another user in their container.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+        let inode = std::fs::metadata(&path)?.ino();
+        let (door, closed) = watch::channel(Door::Closed);
+        tokio::spawn(serve(listener, path, inode, closed));
+        Ok(Self { of, door })
+    }
+
+    /// Those who wait go there, and so does who still comes; to nowhere, they are refused.
+    pub fn let_on(self, to: Option<SocketAddrV4>) {
+        self.door.send_replace(to.map_or(Door::Nobody, Door::To));
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.door.send_if_modified(|door| {
+            let closed = *door == Door::Closed;
+            if closed {
+                *door = Door::Nobody;
+            }
+            closed
+        });
+    }
+}
+
+/// Away with what a killed agent has left: nobody listens there.
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if ours && std::os::unix::net::UnixStream::connect(entry.path()).is_err_and(refused) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+async fn serve(listener: UnixListener, path: PathBuf, inode: u64, door: watch::Receiver<Door>) {
+    let deadline = Instant::now() + LONGEST;
+    let (seats, turns) = (Arc::new(Semaphore::new(SEATS)), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut opened = door.clone();
+    let last = async {
+        // An error is a room that is gone, which is said before.
+        let _ = opened.wait_for(|door| *door != Door::Closed).await;
+        sleep(LATE).await;
+    };
+    tokio::pin!(last);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut last => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (mut door, turns) = (door.clone(), Arc::clone(&turns));
+                let seat = Arc::clone(&seats).try_acquire_owned();
+                tokio::spawn(async move {
+                    let to = match &seat {
+                        Ok(_) => waited(&mut door, deadline).await,
+                        Err(_) => None,
+                    };
+                    pass(stream, to, &turns).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!("requests cannot wait: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // Meanwhile another room may be there.
+    if std::fs::metadata(&path).is_ok_and(|there| there.ino() == inode) {
+        let _ = std::fs::remove_file(&path);
+    }
+}
+
+async fn waited(door: &mut watch::Receiver<Door>, deadline: Instant) -> Option<SocketAddrV4> {
+    let opened = timeout_at(deadline, door.wait_for(|door| *door != Door::Closed)).await;
+    match opened.ok()?.ok().as_deref() {
+        Some(Door::To(to)) => Some(*to),
+        _ => None,
+    }
+}
+
+async fn pass(mut stream: UnixStream, to: Option<SocketAddrV4>, turns: &Semaphore) {
+    let Some(to) = to else {
+        return refuse(stream, "503 Service Unavailable", "It is being replaced. Try again.\n").await;
+    };
+    let turn = turns.acquire().await;
+    // Who has gone meanwhile wants nothing done.
+    let ready = stream.ready(Interest::READABLE).now_or_never();
+    if matches!(ready, Some(Ok(ready)) if ready.is_read_closed()) {
+        return;
+    }
+    let Ok(Ok(mut instance)) = timeout(CONNECT, TcpStream::connect(to)).await else {
+        return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
+    };
+    let _ = instance.set_nodelay(true);
+    let passing = copy_bidirectional(&mut stream, &mut instance);
+    tokio::pin!(passing);
+    if timeout(TURN, &mut passing).await.is_err() {
+        drop(turn);
+        // One side broke off, and the other sees it.
+        let _ = passing.await;
+    }
+}
+
+/// What was sent is read all the same: closed on unread bytes, a socket loses the answer.
+async fn refuse(mut stream: UnixStream, status: &str, why: &str) {
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
+         Connection: close\r\n\r\n{why}",
+        why.len()
+    );
+    let farewell = async {
+        stream.write_all(answer.as_bytes()).await?;
+        tokio::io::copy(&mut (&mut stream).take(u64::MAX), &mut sink()).await
+    };
+    let _ = timeout(FAREWELL, farewell).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const OF: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 80);
+
+    async fn ask(folder: &Path, what: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(folder.join(name(OF))).await.unwrap();
+        stream.write_all(what.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn answer(mut stream: UnixStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// Answers each with what it was asked, and closes.
+    async fn instance() -> SocketAddrV4 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap().to_string().parse().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 5];
+                stream.read_exact(&mut asked).await.unwrap();
+                stream.write_all(&asked).await.unwrap();
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_answered_by_the_new_instance_and_so_is_who_comes_late() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..200 {
+            waiting.push(ask(folder.path(), "hello").await);
+        }
+        let to = instance().await;
+        room.let_on(Some(to));
+        waiting.push(ask(folder.path(), "hello").await);
+        for stream in waiting {
+            assert_eq!(answer(stream).await, "hello");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_nobody_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        let waiting = ask(folder.path(), &"x".repeat(100_000)).await;
+        drop(room);
+        assert!(answer(waiting).await.starts_with("HTTP/1.1 503 "));
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_not_passed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        drop(ask(folder.path(), "hello").await);
+        let stays = ask(folder.path(), "there").await;
+        sleep(Duration::from_millis(50)).await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        room.let_on(Some(listener.local_addr().unwrap().to_string().parse().unwrap()));
+        let (mut first, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 5];
+        first.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"there");
+        assert!(timeout(Duration::from_millis(200), listener.accept()).await.is_err());
+        drop(stays);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_is_sensible_and_nobody_where_it_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        let waiting = ask(folder.path(), "hello").await;
+        let begun = Instant::now();
+        assert!(answer(waiting).await.starts_with("HTTP/1.1 503 "));
+        assert!(begun.elapsed() >= LONGEST);
+        drop(room);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_agent_left_is_cleared_away_and_a_room_takes_only_its_own_socket_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(name(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 8), 80)));
+        drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+        let first = Room::open(folder.path(), OF).unwrap();
+        assert!(!left.exists());
+        let second = Room::open(folder.path(), OF).unwrap();
+        first.let_on(None);
+        sleep(LATE + Duration::from_millis(300)).await;
+        assert!(folder.path().join(name(OF)).exists());
+        drop(second);
+        sleep(LATE + Duration::from_millis(300)).await;
+        assert!(!folder.path().join(name(OF)).exists());
+    }
+}
