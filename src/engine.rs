@@ -180,6 +180,13 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn logs(&self, id: &InstanceId, lines: usize)
     -> impl Future<Output = Result<String, EngineError>> + Send;
 
+    /// The last so many lines of its output, each with its moment, the oldest first.
+    fn last_written(
+        &self,
+        id: &InstanceId,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<Written>, EngineError>> + Send;
+
     /// Output as it comes; ends when the instance does, also when that is started again.
     fn follow(&self, id: &InstanceId, from: Begin) -> BoxStream<'static, Result<Written, EngineError>>;
 

@@ -141,6 +141,10 @@ impl Engine for Docker {
         self.last_logs(&id.0, lines).await
     }
 
+    async fn last_written(&self, id: &InstanceId, lines: usize) -> Result<Vec<Written>, EngineError> {
+        self.last_lines(id, lines).await
+    }
+
     fn follow(&self, id: &InstanceId, from: Begin) -> BoxStream<'static, Result<Written, EngineError>> {
         self.follow_logs(id, from)
     }

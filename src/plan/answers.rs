@@ -101,7 +101,12 @@ impl Tally {
         }
     }
 
-    /// From where on the log is of interest, in seconds since the Unix epoch.
+    /// The last moment at which nobody can tell who answered, in seconds since the Unix epoch.
+    pub fn switched(&self) -> i64 {
+        self.switched
+    }
+
+    /// From where on answers are of interest, to compare with, in seconds since the Unix epoch.
     pub fn from(&self) -> i64 {
         self.switched - BEFORE
     }

@@ -1,86 +1,77 @@
-//! What nginx answers, read from its container's output as it is written. Followed only while somebody wants to
-//! know. An nginx whose log is not the built-in template's shows no answers, which is no error.
-
-use std::collections::VecDeque;
-use std::time::Duration;
+//! What nginx answers, read from the end of its container's output, from time to time: following it would have the
+//! engine hand over each line by itself, and looking for a moment would have it read the log from its beginning. An
+//! nginx whose log is not the built-in template's shows no answers, which is no error.
 
 use chrono::DateTime;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 
-use crate::engine::{Begin, Engine, EngineError, Written};
+use crate::engine::{Engine, EngineError, Written};
 use crate::model::desired::Desired;
 use crate::plan::answers::Answer;
 
 use super::Reconciler;
 
-/// nginx may be replaced, and the engine restarted.
-const AGAIN: Duration = Duration::from_secs(1);
-/// The longest line that is kept together; nginx's own limit for a request line is 8 KiB.
-const LONGEST: usize = 64 * 1024;
+/// Lines of a first look; and of the longest, which is enough for shares of answers.
+const FEW: usize = 200;
+const MOST: usize = 20_000;
 
 pub(super) struct AccessLog<'a, E> {
     world: &'a Reconciler<E>,
     desired: &'a Desired,
-    /// What is older was read already, or is of no interest.
+    /// What was written until then was read already, or is of no interest.
     from: String,
-    output: Option<BoxStream<'static, Result<Written, EngineError>>>,
-    /// A line that has not ended yet.
-    rest: Vec<u8>,
-    read: VecDeque<Answer>,
+    /// How many lines are likely to be new.
+    likely: usize,
 }
 
 impl<'a, E: Engine> AccessLog<'a, E> {
     /// `from` in seconds since the Unix epoch.
     pub(super) fn new(world: &'a Reconciler<E>, desired: &'a Desired, from: i64) -> Self {
-        // In the form in which the engine writes its moments.
-        let from = DateTime::from_timestamp(from, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.9fZ");
-        let from = from.to_string();
-        Self { world, desired, from, output: None, rest: Vec::new(), read: VecDeque::new() }
+        Self { world, desired, from: stamp(from), likely: FEW }
     }
 
-    /// The next answer. Dropping the future loses none.
-    pub(super) async fn next(&mut self) -> Answer {
+    /// The answers since the last look. None when the engine does not tell: they are told the next time.
+    pub(super) async fn look(&mut self) -> Vec<Answer> {
+        let Ok(written) = self.read(&self.from, self.likely).await else { return Vec::new() };
+        if let Some(last) = written.iter().rev().find(|written| !written.at.is_empty()) {
+            self.from.clone_from(&last.at);
+        }
+        self.likely = FEW.max(written.len() * 2);
+        answers(&written)
+    }
+
+    /// Those since a moment before that, in seconds since the Unix epoch.
+    pub(super) async fn since(&self, moment: i64) -> Vec<Answer> {
+        answers(&self.read(&stamp(moment), MOST).await.unwrap_or_default())
+    }
+
+    /// What was written after `from`, the last `MOST` lines at most. `likely`: how many lines these may be.
+    async fn read(&self, from: &str, likely: usize) -> Result<Vec<Written>, EngineError> {
+        let observed = self.world.engine.observe(&self.desired.stack).await?;
+        let Some(nginx) = self.world.proxy_instance(self.desired, &observed, |_| false) else {
+            return Ok(Vec::new());
+        };
+        let mut lines = likely.min(MOST);
         loop {
-            if let Some(answer) = self.read.pop_front() {
-                return answer;
+            let mut written = self.world.engine.last_written(&nginx.id, lines).await?;
+            let known = written.iter().rposition(|written| !written.at.is_empty() && *written.at <= *from);
+            if known.is_none() && written.len() >= lines && lines < MOST {
+                lines = (lines * 4).min(MOST);
+                continue;
             }
-            match &mut self.output {
-                Some(output) => match output.next().await {
-                    Some(Ok(written)) => self.take(&written),
-                    _ => {
-                        self.output = None;
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                },
-                None => {
-                    self.output = self.open().await;
-                    if self.output.is_none() {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
-            }
+            return Ok(written.split_off(known.map_or(0, |known| known + 1)));
         }
     }
+}
 
-    async fn open(&mut self) -> Option<BoxStream<'static, Result<Written, EngineError>>> {
-        self.rest.clear();
-        let observed = self.world.engine.observe(&self.desired.stack).await.ok()?;
-        let nginx = self.world.proxy_instance(self.desired, &observed, |_| false)?;
-        Some(self.world.engine.follow(&nginx.id, Begin::After(self.from.clone())))
-    }
+/// In the form in which the engine writes its moments.
+fn stamp(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string()
+}
 
-    fn take(&mut self, written: &Written) {
-        if !written.at.is_empty() {
-            self.from.clone_from(&written.at);
-        }
-        self.rest.extend_from_slice(&written.text);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.read.extend(std::str::from_utf8(&line).ok().and_then(Answer::read));
-        }
-        if self.rest.len() > LONGEST {
-            self.rest.clear();
-        }
-    }
+/// The engine hands a very long line over in pieces.
+fn answers(written: &[Written]) -> Vec<Answer> {
+    let text: Vec<u8> = written.iter().flat_map(|written| &written.text).copied().collect();
+    text.split(|byte| *byte == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok().and_then(Answer::read))
+        .collect()
 }

@@ -143,34 +143,42 @@ impl<E: Engine> Reconciler<E> {
         let mut clock = now();
         let count_from = |at: i64| Tally::new(watch.services.iter().cloned(), at);
         let mut tally = count_from(watch.since.min(clock));
-        let mut log = AccessLog::new(self, &desired, tally.from());
-        let mut instances = BTreeSet::new();
+        let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
+        let mut compared = false;
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                biased;
-                _ = looks.tick() => {
-                    if now() < clock {
-                        tally = count_from(now());
-                    }
-                    clock = now();
-                    // An engine that does not answer is not the release's fault.
-                    let Ok(observed) = self.observe_watched(watch, &desired).await else { continue };
-                    instances = answering(watch, &desired, &observed);
-                    if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
-                        return bad;
-                    }
+            looks.tick().await;
+            if now() < clock {
+                tally = count_from(now());
+                log = AccessLog::new(self, &desired, tally.switched());
+                compared = false;
+            }
+            clock = now();
+            // An engine that does not answer is not the release's fault.
+            let Ok(observed) = self.observe_watched(watch, &desired).await else { continue };
+            if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
+                return bad;
+            }
+            let instances = answering(watch, &desired, &observed);
+            for answer in log.look().await {
+                let Some((service, _)) = tally.count(&answer, &instances) else { continue };
+                self.excuse(&mut tally, watch, &service).await;
+                if !std::mem::replace(&mut compared, true) {
+                    self.compare(&mut tally, &log).await;
                 }
-                answer = log.next() => {
-                    if let Some((service, _)) = tally.count(&answer, &instances) {
-                        self.excuse(&mut tally, watch, &service).await;
-                        if let Some(what) = tally.judge(&service) {
-                            return Bad { service, what };
-                        }
-                    }
+                if let Some(what) = tally.judge(&service) {
+                    return Bad { service, what };
                 }
             }
+        }
+    }
+
+    /// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does.
+    async fn compare(&self, tally: &mut Tally, log: &AccessLog<'_, E>) {
+        let switched = tally.switched();
+        for answer in log.since(tally.from()).await.iter().filter(|answer| answer.at <= switched) {
+            tally.count(answer, &BTreeSet::new());
         }
     }
 

@@ -116,7 +116,9 @@ const EXITS: &str = "FROM agenttest-base:1\nCOPY . /www/web/\n\
 
 #[test]
 fn a_release_is_not_blamed_for_the_gap_of_the_next_push() {
-    let volume = COMPOSE.replace("build: ./web", "build: ./web\n    volumes: [\"data:/data\"]");
+    // Requests for several instances do not wait: nginx tries one after the other.
+    let two = "build: ./web\n    volumes: [\"data:/data\"]\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
+    let volume = COMPOSE.replace("build: ./web", two);
     let world = World::live_with(&(volume + "volumes: {data: {}}\n"));
     let second = world.push_version("web", 2);
     world.deliver(&second);

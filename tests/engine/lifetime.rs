@@ -36,6 +36,9 @@ pub(crate) async fn the_end_of_the_logs_is_read_from_both_streams(engine: &impl 
     let id = yard.started(engine, &yard.template("web", script), &yard.identity(1)).await;
     yard.until(engine, &id, |c| c.phase == Phase::Exited(0)).await;
     assert_eq!(engine.logs(&id, 3).await.unwrap(), "out 4\nout 5\nerr\n");
+    let written = engine.last_written(&id, 2).await.unwrap();
+    assert_eq!(written.iter().map(|line| &*line.text).collect::<Vec<_>>(), [&b"out 5\n"[..], b"err\n"]);
+    assert!(written[0].at < written[1].at && written[0].at.len() == 30, "{written:?}");
 }
 
 pub(crate) async fn logs_are_followed_to_the_end(engine: &impl Engine, yard: &Yard) {

@@ -25,6 +25,17 @@ impl Docker {
         Ok(end.text())
     }
 
+    pub(super) async fn last_lines(
+        &self,
+        id: &InstanceId,
+        lines: usize,
+    ) -> Result<Vec<Written>, EngineError> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true);
+        let logs = self.client.logs(&id.0, Some(options.tail(&lines.to_string()).build()));
+        let told = logs.map_ok(|output| written(output.into_bytes())).try_collect().await;
+        told.map_err(|error| self.fault(format!("read the logs of {}", id.short()), error))
+    }
+
     pub(super) fn follow_logs(
         &self,
         id: &InstanceId,
