@@ -6,6 +6,7 @@ use chrono::DateTime;
 
 use crate::engine::{Engine, EngineError, Written};
 use crate::model::desired::Desired;
+use crate::model::instance::Observed;
 use crate::plan::answers::Answer;
 
 use super::Reconciler;
@@ -29,9 +30,10 @@ impl<'a, E: Engine> AccessLog<'a, E> {
         Self { world, desired, from: stamp(from), likely: FEW }
     }
 
-    /// The answers since the last look. None when the engine does not tell: they are told the next time.
-    pub(super) async fn look(&mut self) -> Vec<Answer> {
-        let Ok(written) = self.read(&self.from, self.likely).await else { return Vec::new() };
+    /// The answers since the last look, from the nginx that is seen now. None when the engine does not tell: they are
+    /// told the next time.
+    pub(super) async fn look(&mut self, observed: &Observed) -> Vec<Answer> {
+        let Ok(written) = self.read(observed, &self.from, self.likely).await else { return Vec::new() };
         if let Some(last) = written.iter().rev().find(|written| !written.at.is_empty()) {
             self.from.clone_from(&last.at);
         }
@@ -40,14 +42,18 @@ impl<'a, E: Engine> AccessLog<'a, E> {
     }
 
     /// Those since a moment before that, in seconds since the Unix epoch.
-    pub(super) async fn since(&self, moment: i64) -> Vec<Answer> {
-        answers(&self.read(&stamp(moment), MOST).await.unwrap_or_default())
+    pub(super) async fn since(&self, observed: &Observed, moment: i64) -> Vec<Answer> {
+        answers(&self.read(observed, &stamp(moment), MOST).await.unwrap_or_default())
     }
 
     /// What was written after `from`, the last `MOST` lines at most. `likely`: how many lines these may be.
-    async fn read(&self, from: &str, likely: usize) -> Result<Vec<Written>, EngineError> {
-        let observed = self.world.engine.observe(&self.desired.stack).await?;
-        let Some(nginx) = self.world.proxy_instance(self.desired, &observed, |_| false) else {
+    async fn read(
+        &self,
+        observed: &Observed,
+        from: &str,
+        likely: usize,
+    ) -> Result<Vec<Written>, EngineError> {
+        let Some(nginx) = self.world.proxy_instance(self.desired, observed, |_| false) else {
             return Ok(Vec::new());
         };
         let mut lines = likely.min(MOST);

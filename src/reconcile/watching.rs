@@ -161,11 +161,11 @@ impl<E: Engine> Reconciler<E> {
                 return bad;
             }
             let instances = answering(watch, &desired, &observed);
-            for answer in log.look().await {
+            for answer in log.look(&observed).await {
                 let Some((service, _)) = tally.count(&answer, &instances) else { continue };
                 self.excuse(&mut tally, watch, &service).await;
                 if !std::mem::replace(&mut compared, true) {
-                    self.compare(&mut tally, &log).await;
+                    self.compare(&mut tally, &log, &observed).await;
                 }
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
@@ -175,9 +175,9 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does.
-    async fn compare(&self, tally: &mut Tally, log: &AccessLog<'_, E>) {
+    async fn compare(&self, tally: &mut Tally, log: &AccessLog<'_, E>, observed: &Observed) {
         let switched = tally.switched();
-        for answer in log.since(tally.from()).await.iter().filter(|answer| answer.at <= switched) {
+        for answer in log.since(observed, tally.from()).await.iter().filter(|answer| answer.at <= switched) {
             tally.count(answer, &BTreeSet::new());
         }
     }

@@ -14,6 +14,8 @@ use super::{Journal, RollError, Rolling, probe, sockets};
 
 /// The engine is asked less often than the app: its answer changes less often.
 const CONDITION_EVERY: Duration = Duration::from_millis(100);
+/// Between the first two probes at least.
+const SOON: Duration = Duration::from_millis(2);
 const LOG_LINES: usize = 20;
 
 /// An instance that passed: how long it took, and what could not be asked.
@@ -78,7 +80,10 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             let verdict =
                 if service.one_shot { one_shot(&service.gate, &look) } else { verdict(&service.gate, &look) };
             match verdict {
-                Verdict::Waiting => tokio::time::sleep(self.pace.probe_interval).await,
+                // One that was quick to start is not kept waiting for long.
+                Verdict::Waiting => {
+                    tokio::time::sleep(self.pace.probe_interval.min(look.age / 20 + SOON)).await
+                }
                 Verdict::Healthy { .. } if look.age < since.least => {
                     tokio::time::sleep(self.pace.probe_interval).await;
                 }
