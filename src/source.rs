@@ -10,6 +10,7 @@
 mod commit;
 mod context;
 mod error;
+mod haves;
 mod hostkey;
 pub mod ignore;
 mod keep;

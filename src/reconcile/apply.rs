@@ -86,7 +86,7 @@ impl<E: Engine> Act<'_, E> {
 
     async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
-        roll::bring_up(&rolling).await?;
+        roll::bring_up(&rolling, observed).await?;
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;
         let seen = self.world.engine.observe(&self.desired.stack).await?;

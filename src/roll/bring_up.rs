@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::model::desired::{Order, Service};
-use crate::model::instance::{Identity, InstanceId};
+use crate::model::instance::{Identity, InstanceId, Observed};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
@@ -21,11 +21,14 @@ const FINISH: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
-/// the old ones still serve.
+/// the old ones still serve. `before`: what was there before anything was touched.
 ///
 /// In a wave, those that start first go together, before those that must stop first: the more has passed
 /// before anything is stopped, the fewer failures cost a gap.
-pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+pub async fn bring_up<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    before: &Observed,
+) -> Result<(), RollError> {
     let mut waiting = Vec::new();
     let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
     for wave in 0..=last {
@@ -42,8 +45,15 @@ pub async fn bring_up<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Res
         }
     }
     let Some((first, _)) = waiting.first() else { return Ok(()) };
-    let observed = rolling.engine.observe(&rolling.desired.stack).await;
-    rolling.lead_to_old(&observed.map_err(Rolling::<E, J>::failed(&first.template.service))?).await;
+    // Who has its names may call already: what was there, and what of the run's making has taken its place.
+    let calls = |roll: &Roll| roll.order == Order::StopFirst || roll.old.iter().all(|old| !old.serving);
+    if rolling.plan.rolls.iter().any(calls) {
+        let observed = rolling.engine.observe(&rolling.desired.stack).await;
+        let failed = Rolling::<E, J>::failed(&first.template.service);
+        rolling.lead_to_old(&observed.map_err(failed)?).await;
+    } else {
+        rolling.lead_to_old(before).await;
+    }
     // Before nginx sends them requests: an instance that is given its names stands still for a moment.
     try_join_all(waiting.iter().map(|(service, id)| rolling.admit(service, id))).await?;
     Ok(())

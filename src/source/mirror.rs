@@ -17,6 +17,7 @@ use git2::{
 use crate::model::{NotARevision, Revision};
 
 use super::error::SourceError;
+use super::haves;
 use super::ignore::Ignore;
 use super::objects::{self, Entry, Reader, Subject};
 use super::packs;
@@ -26,8 +27,9 @@ use super::transport::{self, Verdict};
 /// More packs than this and the next fetch clones anew. Each fetch adds one.
 const MOST_PACKS: usize = 50;
 
-/// The one reference kept: what the branch last pointed at, whatever its name. Fetches negotiate from it.
-const TIP: &str = "refs/agent/tip";
+/// The one reference kept: what the branch last pointed at, whatever its name. Fetches negotiate from it and the
+/// commits just before it.
+pub(super) const TIP: &str = "refs/agent/tip";
 
 /// A local copy of one branch, its whole history included. Cheap to clone; all clones share their locks.
 #[derive(Clone, Debug)]
@@ -244,11 +246,14 @@ fn connect<'r, 'c>(
 
 /// Makes the repository hold what the branch points at. Says where that is and whether anything was missing.
 fn download(remote: &Remote, repo: &Repository) -> Result<(Revision, bool), SourceError> {
-    let mut git = repo
+    let last = last(repo)?;
+    let short = last.and_then(|tip| haves::short(repo, tip));
+    let mut git = short
+        .as_ref()
+        .unwrap_or(repo)
         .remote_anonymous(remote.url())
         .map_err(|source| SourceError::Broken { url: remote.url().to_owned(), source })?;
     let (mut connection, tip) = connect(remote, &mut git)?;
-    let last = last(repo)?;
     let missing = match objects::commit(repo, &tip) {
         Ok(_) => false,
         Err(SourceError::UnknownRevision { .. }) => true,

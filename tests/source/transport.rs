@@ -52,6 +52,35 @@ fn the_poll_asks_for_references_only() {
 }
 
 #[test]
+fn a_fetch_is_two_requests_however_long_the_history_is_and_brings_only_what_is_new() {
+    let world = World::new();
+    for n in 0..40 {
+        world.repo.git(&["commit", "-q", "--allow-empty", "-m", &format!("commit {n}")]);
+    }
+    // So big that it would be noticed if it came twice.
+    let noise: String =
+        (0..200_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let first = revision(&world.repo.change("big", &noise));
+    let server = HttpServer::start(world.path());
+    let mirror = world.mirror_of(&server.url("app"), Auth::None);
+    assert_eq!(world.fetched(&mirror), first);
+    for n in 0..3 {
+        server.take_seen();
+        let next = revision(&world.repo.change("README.md", &format!("again {n}\n")));
+        let fetched = mirror.fetch(Some(&first)).unwrap();
+        assert_eq!((&fetched.revision, fetched.forced), (&next, false));
+        let seen = server.take_seen();
+        let asked = ["GET /app.git/info/refs?service=git-upload-pack", "POST /app.git/git-upload-pack"];
+        assert_eq!(seen, asked);
+        assert!(mirror.is_ancestor(&first, &next).unwrap());
+    }
+    let packs = fs::read_dir(world.path().join("mirror/objects/pack")).unwrap().flatten();
+    let mut sizes: Vec<u64> = packs.map(|file| file.metadata().unwrap().len()).collect();
+    sizes.sort_unstable();
+    assert!(sizes.pop().unwrap() > 500_000 && sizes.iter().all(|size| *size < 10_000), "{sizes:?}");
+}
+
+#[test]
 fn a_force_push_is_seen_and_refused_when_asked() {
     let world = World::new();
     let mirror = world.mirror();
