@@ -160,13 +160,18 @@ impl<E: Engine> Nginx<'_, E> {
         }
     }
 
-    /// Opens a room for what goes by these links now; [`Nginx::lead`] leads there what is away.
+    /// Opens a room for what goes by these links now, if nginx's configuration knows rooms; [`Nginx::lead`] leads there
+    /// what is away.
     ///
     /// # Errors
     /// The folder cannot be read or written.
     pub async fn rooms(&self, names: &BTreeSet<String>) -> Result<Vec<Room>, RouteError> {
         let live = Folder(self.folder).read(LIVE).await?.unwrap_or_default();
-        let links = links(&String::from_utf8_lossy(&live));
+        let live = String::from_utf8_lossy(&live);
+        if !room::is_known(&live) {
+            return Ok(Vec::new());
+        }
+        let links = links(&live);
         let rooms = links.iter().filter(|(name, _)| names.contains(*name)).filter_map(|(_, to)| *to);
         let rooms: std::io::Result<Vec<Room>> = rooms.map(|of| Room::open(self.folder, of)).collect();
         let path = self.folder.to_owned();

@@ -2,9 +2,12 @@
 //! engine hand over each line by itself, and looking for a moment would have it read the log from its beginning. An
 //! nginx whose log is not the built-in template's shows no answers, which is no error.
 
-use chrono::DateTime;
+use std::time::Duration;
 
-use crate::engine::{Engine, EngineError, Written};
+use chrono::DateTime;
+use futures_util::TryStreamExt;
+
+use crate::engine::{Begin, Engine, EngineError, Written};
 use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::plan::answers::Answer;
@@ -14,6 +17,8 @@ use super::Reconciler;
 /// Lines of a first look; and of the longest, which is enough for shares of answers.
 const FEW: usize = 200;
 const MOST: usize = 20_000;
+/// For reading a log from its beginning.
+const LONGEST: Duration = Duration::from_secs(20);
 
 pub(super) struct AccessLog<'a, E> {
     world: &'a Reconciler<E>,
@@ -41,9 +46,24 @@ impl<'a, E: Engine> AccessLog<'a, E> {
         answers(&written)
     }
 
-    /// Those since a moment before that, in seconds since the Unix epoch.
-    pub(super) async fn since(&self, observed: &Observed, moment: i64) -> Vec<Answer> {
-        answers(&self.read(observed, &stamp(moment), MOST).await.unwrap_or_default())
+    /// The answers between two moments, in seconds since the Unix epoch. `None`: the engine does not tell now.
+    ///
+    /// However many they are, and however long ago: the log is read from its beginning.
+    pub(super) async fn between(&self, observed: &Observed, from: i64, until: i64) -> Option<Vec<Answer>> {
+        let nginx = self.world.proxy_instance(self.desired, observed, |_| false)?;
+        let mut output = self.world.engine.follow(&nginx.id, Begin::After(stamp(from)));
+        let (until, mut told) = (stamp(until + 1), Vec::new());
+        let reading = async {
+            while let Some(written) = output.try_next().await? {
+                if written.at >= until {
+                    break;
+                }
+                told.extend(std::str::from_utf8(&written.text).ok().and_then(Answer::read));
+            }
+            Ok::<_, EngineError>(())
+        };
+        tokio::time::timeout(LONGEST, reading).await.ok()?.ok()?;
+        Some(told)
     }
 
     /// What was written after `from`, the last `MOST` lines at most. `likely`: how many lines these may be.
@@ -59,7 +79,10 @@ impl<'a, E: Engine> AccessLog<'a, E> {
         let mut lines = likely.min(MOST);
         loop {
             let mut written = self.world.engine.last_written(&nginx.id, lines).await?;
-            let known = written.iter().rposition(|written| !written.at.is_empty() && *written.at <= *from);
+            // Later lines may have earlier times: the clock can be set back.
+            let same = written.iter().rposition(|written| *written.at == *from);
+            let older = || written.iter().rposition(|written| !written.at.is_empty() && *written.at <= *from);
+            let known = same.or_else(older);
             if known.is_none() && written.len() >= lines && lines < MOST {
                 lines = (lines * 4).min(MOST);
                 continue;

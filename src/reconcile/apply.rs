@@ -93,8 +93,8 @@ impl<E: Engine> Act<'_, E> {
         // No request may come through nginx to a new instance that calls an old one.
         rolling.lead_to_new(&seen).await;
         let upstreams = self.route(&rolling, observed, &seen).await?;
-        self.let_on(&upstreams);
         self.journal.switched(live).await?;
+        self.let_on(&upstreams).await?;
         self.world.whereabouts.live(self.desired);
         Ok(())
     }
@@ -127,8 +127,11 @@ impl<E: Engine> Act<'_, E> {
                 Nginx { away: self.away(), ..nginx }.switch(&text, &[]).await?;
             }
         }
-        let kept = roll::revert(&self.rolling(), keep).await?;
-        self.let_back().await?;
+        let kept = roll::revert(&self.rolling(), keep).await;
+        // Whatever could not be put back: what is there again is found again.
+        let led = self.let_back().await;
+        let kept = kept?;
+        led?;
         content?;
         Ok(kept)
     }
@@ -160,6 +163,8 @@ impl<E: Engine> Act<'_, E> {
                 Ok(nginx.switch(&text, &[]).await.map(drop)?)
             })
             .await?;
+            // The old one ends when it has answered what it was asked, and so not before these.
+            self.let_on(&upstreams).await?;
             roll::bring_up_proxy(rolling).await?;
         }
         let seen = if self.proxy_rolls() {
@@ -169,8 +174,14 @@ impl<E: Engine> Act<'_, E> {
         };
         let running =
             self.world.proxy_instance(self.desired, &seen, |run| self.proxy_rolls() && run != self.run);
+        let there = nginx::links(&text);
+        // Old workers may still go by links that only the old text has, and the way back leads to what is away.
+        let away =
+            self.away().into_iter().filter(|at| !there.values().flatten().any(|to| to == at)).collect();
         let edited = self
-            .with_nginx(running, async |nginx: Nginx<'_, E>| Ok(nginx.switch(&text, &probes).await?.edited))
+            .with_nginx(running, async |nginx: Nginx<'_, E>| {
+                Ok(Nginx { away, ..nginx }.switch(&text, &probes).await?.edited)
+            })
             .await?;
         if let Some(path) = edited {
             let text = format!("somebody had edited nginx.conf by hand: kept as {}", path.display());

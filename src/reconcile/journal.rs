@@ -54,7 +54,7 @@ pub fn said(entry: &Entry) -> String {
             format!("{name} passed its gate after {:.2} s{warning}", seconds(millis))
         }
         Entry::Gap { service, millis, held } => {
-            let waited = if *held { "; its requests waited" } else { "" };
+            let waited = if *held { "; requests wait until the switch" } else { "" };
             format!("{service} did not answer for {:.1} s{waited}", seconds(millis))
         }
         Entry::Switching => "switching requests to the new instances".into(),

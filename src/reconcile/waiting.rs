@@ -5,15 +5,17 @@ use std::net::SocketAddrV4;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::engine::Engine;
+use crate::model::run::Entry;
 use crate::plan::nginx::{Upstreams, link_name};
 use crate::report;
-use crate::roll::Hold;
+use crate::roll::{Hold, Journal};
 use crate::route::{Nginx, Room, RouteError};
 
 use super::apply::Act;
+use super::trouble::Trouble;
 
 /// Where requests wait in a run, by service. Dropped, it refuses them.
 pub(super) type Waiting = Mutex<Vec<(String, Room)>>;
@@ -53,24 +55,34 @@ impl<E: Engine> Act<'_, E> {
     }
 
     /// Once nginx leads to the new ones: who waits goes there too.
-    pub(super) fn let_on(&self, upstreams: &Upstreams) {
+    pub(super) async fn let_on(&self, upstreams: &Upstreams) -> Result<(), Trouble> {
         for (service, room) in self.rooms(std::mem::take) {
+            let refused = room.refused();
             let ports =
                 self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
             // Where the service has several ports the same one counts, if it is still there.
             let port = ports.min_by_key(|port| *port != room.of.port());
             let address = upstreams.get(&service).and_then(|addresses| addresses.first());
             room.let_on(port.zip(address).map(|(port, address)| SocketAddrV4::new(*address, port)));
+            if refused > 0 {
+                let text =
+                    format!("{refused} requests for {service} could not wait so long and were refused");
+                self.journal.write(Entry::Note { text }).await?;
+            }
         }
+        Ok(())
     }
 
     /// Once the old ones are there again: who waits goes where it would have gone, and so does whoever comes.
     pub(super) async fn let_back(&self) -> Result<(), RouteError> {
+        let rooms = self.rooms(std::mem::take);
+        // In a hurry for something newer nobody has waited for that.
+        join_all(rooms.iter().map(|(_, room)| room.is_back())).await;
         // Also without a room: an agent that was killed may have led requests to one.
         if let Some(nginx) = self.before.and_then(|before| self.world.nginx(before, None)) {
             nginx.lead().await?;
         }
-        for (_, room) in self.rooms(std::mem::take) {
+        for (_, room) in rooms {
             let to = room.of;
             room.let_on(Some(to));
         }

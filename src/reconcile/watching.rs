@@ -161,24 +161,19 @@ impl<E: Engine> Reconciler<E> {
                 return bad;
             }
             let instances = answering(watch, &desired, &observed);
-            for answer in log.look(&observed).await {
-                let Some((service, _)) = tally.count(&answer, &instances) else { continue };
+            let answers = log.look(&observed).await;
+            let suspects = answers.iter().filter_map(|answer| Some(tally.count(answer, &instances)?.0));
+            let suspects: BTreeSet<String> = suspects.collect();
+            if suspects.is_empty() {
+                continue;
+            }
+            compared = compared || compare(&mut tally, &log, &observed).await;
+            for service in suspects.into_iter().filter(|_| compared) {
                 self.excuse(&mut tally, watch, &service).await;
-                if !std::mem::replace(&mut compared, true) {
-                    self.compare(&mut tally, &log, &observed).await;
-                }
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
                 }
             }
-        }
-    }
-
-    /// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does.
-    async fn compare(&self, tally: &mut Tally, log: &AccessLog<'_, E>, observed: &Observed) {
-        let switched = tally.switched();
-        for answer in log.since(observed, tally.from()).await.iter().filter(|answer| answer.at <= switched) {
-            tally.count(answer, &BTreeSet::new());
         }
     }
 
@@ -254,6 +249,16 @@ impl<E: Engine> Reconciler<E> {
         self.turned_bad(&watch, Bad { service: service.clone(), what }).await?;
         Ok(true)
     }
+}
+
+/// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does. Returns
+/// whether it could be done.
+async fn compare<E: Engine>(tally: &mut Tally, log: &AccessLog<'_, E>, observed: &Observed) -> bool {
+    let answers = log.between(observed, tally.from(), tally.switched()).await;
+    let counted = answers.as_deref().map(|answers| {
+        answers.iter().for_each(|answer| drop(tally.count(answer, &BTreeSet::new())));
+    });
+    counted.is_some()
 }
 
 /// Waits until another release than this is watched, or none.

@@ -46,7 +46,10 @@ pub async fn bring_up<E: Engine, J: Journal>(
     }
     let Some((first, _)) = waiting.first() else { return Ok(()) };
     // Who has its names may call already: what was there, and what of the run's making has taken its place.
-    let calls = |roll: &Roll| roll.order == Order::StopFirst || roll.old.iter().all(|old| !old.serving);
+    let early = |roll: &Roll| rolling.desired.services.get(&roll.service).is_some_and(named_from_the_start);
+    let calls = |roll: &Roll| {
+        roll.order == Order::StopFirst || early(roll) || roll.old.iter().all(|old| !old.serving)
+    };
     if rolling.plan.rolls.iter().any(calls) {
         let observed = rolling.engine.observe(&rolling.desired.stack).await;
         let failed = Rolling::<E, J>::failed(&first.template.service);

@@ -30,13 +30,16 @@ impl Folder<'_> {
             return Ok(());
         }
         let path = self.0.to_owned();
-        let to = |to: &Option<SocketAddrV4>| match to {
-            None => NOWHERE.to_owned(),
-            Some(to) if away.contains(to) => room::name(*to),
-            Some(to) => to.to_string(),
+        let entries = |away: &BTreeSet<SocketAddrV4>| -> Vec<(String, String)> {
+            let to = |to: &Option<SocketAddrV4>| match to {
+                None => NOWHERE.to_owned(),
+                Some(to) if away.contains(to) => room::name(*to),
+                Some(to) => to.to_string(),
+            };
+            links.iter().map(|(name, at)| (name.clone(), to(at))).collect()
         };
-        let links: Vec<(String, String)> = links.iter().map(|(name, at)| (name.clone(), to(at))).collect();
-        let led = tokio::task::spawn_blocking(move || lead(&path, &links)).await;
+        let (now, back) = (entries(away), set(&entries(&BTreeSet::new())));
+        let led = tokio::task::spawn_blocking(move || lead(&path, &now, &back)).await;
         let led = led.unwrap_or_else(|error| Err(io::Error::other(error)));
         led.map_err(|source| RouteError::File {
             act: "exchange the links in",
@@ -46,9 +49,15 @@ impl Folder<'_> {
     }
 }
 
-/// `links`: names, and the names of what they lead to.
-fn lead(folder: &Path, links: &[(String, String)]) -> io::Result<()> {
-    let set = hex::encode(&Sha256::digest(format!("{links:?}"))[..8]);
+/// The name of the folder for these links.
+fn set(links: &[(String, String)]) -> String {
+    hex::encode(&Sha256::digest(format!("{links:?}"))[..8])
+}
+
+/// `links`: names, and the names of what they lead to. `back`: a set that stays, if it is there: the way back must not
+/// fail by a full disk.
+fn lead(folder: &Path, links: &[(String, String)], back: &str) -> io::Result<()> {
+    let set = set(links);
     let wanted = Path::new(TARGETS).join(&set);
     let before = std::fs::read_link(folder.join(LIVE)).ok();
     if before.as_deref() == Some(&wanted) && folder.join(&wanted).exists() {
@@ -66,9 +75,8 @@ fn lead(folder: &Path, links: &[(String, String)]) -> io::Result<()> {
     symlink(&wanted, &aside)?;
     std::fs::rename(&aside, folder.join(LIVE))?;
     synced(folder)?;
-    let kept =
-        [Some(set.as_str()), before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str())];
-    prune(&targets, &kept)
+    let before = before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    prune(&targets, &[Some(set.as_str()), before, Some(back)])
 }
 
 /// Whole or absent, whenever the agent is killed.

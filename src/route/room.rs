@@ -7,16 +7,17 @@ use std::net::SocketAddrV4;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, copy_bidirectional, sink};
+use tokio::io::{AsyncWriteExt, Interest, copy_bidirectional, sink};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// nginx holds two connections for each that waits; its others must not suffer.
-const SEATS: usize = 1000;
+const SEATS: u64 = 1000;
 /// Nobody waits longer than this for a service: what cannot be had soon is refused at once.
 const LONGEST: Duration = Duration::from_secs(30);
 /// A request that looked up where to go before it was led elsewhere arrives within this.
@@ -25,15 +26,25 @@ const LATE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 64;
 const TURN: Duration = Duration::from_millis(50);
 const CONNECT: Duration = Duration::from_secs(10);
+/// Between two tries to connect to what is just starting, and between two looks whether who waits has left.
+const AGAIN: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(500);
 /// For whoever is refused to take the answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 const SUFFIX: &str = ".sock";
 const PREFIX: &str = "wait-";
+/// What stands in a configuration that leads to rooms; one from before, or of an operator's own, may not.
+const KNOWN_BY: &str = "wait-[";
 
 /// The name, in nginx's folder, of the room for what would go to this address. The template knows its form.
 pub(super) fn name(of: SocketAddrV4) -> String {
     format!("{PREFIX}{}-{}{SUFFIX}", of.ip(), of.port())
+}
+
+/// Whether nginx would find a room with this configuration.
+pub(super) fn is_known(text: &str) -> bool {
+    text.contains(KNOWN_BY)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +60,7 @@ pub struct Room {
     /// What is away.
     pub of: SocketAddrV4,
     door: watch::Sender<Door>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Room {
@@ -65,8 +77,19 @@ impl Room {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
         let inode = std::fs::metadata(&path)?.ino();
         let (door, closed) = watch::channel(Door::Closed);
-        tokio::spawn(serve(listener, path, inode, closed));
-        Ok(Self { of, door })
+        let refused = Arc::<AtomicUsize>::default();
+        tokio::spawn(serve(listener, path, inode, closed, Arc::clone(&refused)));
+        Ok(Self { of, door, refused })
+    }
+
+    /// How many could not wait until now: it was full, or took too long.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was away takes connections again, for a bounded time.
+    pub async fn is_back(&self) {
+        let _ = connect(self.of).await;
     }
 
     /// Those who wait go there, and so does who still comes; to nowhere, they are refused.
@@ -101,9 +124,15 @@ fn clear(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(listener: UnixListener, path: PathBuf, inode: u64, door: watch::Receiver<Door>) {
+async fn serve(
+    listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+    door: watch::Receiver<Door>,
+    refused: Arc<AtomicUsize>,
+) {
     let deadline = Instant::now() + LONGEST;
-    let (seats, turns) = (Arc::new(Semaphore::new(SEATS)), Arc::new(Semaphore::new(AT_ONCE)));
+    let (seats, turns) = (Arc::new(Semaphore::new(seats())), Arc::new(Semaphore::new(AT_ONCE)));
     let mut opened = door.clone();
     let last = async {
         // An error is a room that is gone, which is said before.
@@ -118,14 +147,22 @@ async fn serve(listener: UnixListener, path: PathBuf, inode: u64, door: watch::R
         };
         match accepted {
             Ok((stream, _)) => {
-                let (mut door, turns) = (door.clone(), Arc::clone(&turns));
+                let (door, turns, refused) = (door.clone(), Arc::clone(&turns), Arc::clone(&refused));
                 let seat = Arc::clone(&seats).try_acquire_owned();
                 tokio::spawn(async move {
-                    let to = match &seat {
-                        Ok(_) => waited(&mut door, deadline).await,
-                        Err(_) => None,
+                    let waited = match &seat {
+                        Ok(_) => wait(&stream, door, deadline).await,
+                        Err(_) => Waited::InVain,
                     };
-                    pass(stream, to, &turns).await;
+                    match waited {
+                        Waited::For(to) => pass(stream, to, &turns).await,
+                        Waited::InVain => {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                            refuse(stream, "503 Service Unavailable", "It is being replaced. Try again.\n")
+                                .await;
+                        }
+                        Waited::Left => {}
+                    }
                 });
             }
             Err(error) => {
@@ -140,25 +177,54 @@ async fn serve(listener: UnixListener, path: PathBuf, inode: u64, door: watch::R
     }
 }
 
-async fn waited(door: &mut watch::Receiver<Door>, deadline: Instant) -> Option<SocketAddrV4> {
-    let opened = timeout_at(deadline, door.wait_for(|door| *door != Door::Closed)).await;
-    match opened.ok()?.ok().as_deref() {
-        Some(Door::To(to)) => Some(*to),
-        _ => None,
+/// No more than a part of the files that the process may open (each takes two when it is passed on): those who wait are
+/// never the reason that something else fails.
+fn seats() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.map_or(SEATS, |files| SEATS.min(files / 4)) as usize
+}
+
+enum Waited {
+    For(SocketAddrV4),
+    InVain,
+    /// Who has gone meanwhile wants nothing done.
+    Left,
+}
+
+async fn wait(stream: &UnixStream, mut door: watch::Receiver<Door>, deadline: Instant) -> Waited {
+    loop {
+        let look = deadline.min(Instant::now() + LOOK);
+        let opened = timeout_at(look, door.wait_for(|door| *door != Door::Closed)).await;
+        let opened = opened.map(|door| door.map_or(Door::Nobody, |door| *door));
+        let ready = stream.ready(Interest::READABLE).now_or_never();
+        if matches!(ready, Some(Ok(ready)) if ready.is_read_closed()) {
+            return Waited::Left;
+        }
+        match opened {
+            Ok(Door::To(to)) => return Waited::For(to),
+            Err(_) if Instant::now() < deadline => {}
+            _ => return Waited::InVain,
+        }
     }
 }
 
-async fn pass(mut stream: UnixStream, to: Option<SocketAddrV4>, turns: &Semaphore) {
-    let Some(to) = to else {
-        return refuse(stream, "503 Service Unavailable", "It is being replaced. Try again.\n").await;
+/// It may have been started a moment ago.
+async fn connect(to: SocketAddrV4) -> Option<TcpStream> {
+    let trying = async {
+        loop {
+            match TcpStream::connect(to).await {
+                Ok(instance) => return instance,
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
     };
+    timeout(CONNECT, trying).await.ok()
+}
+
+async fn pass(mut stream: UnixStream, to: SocketAddrV4, turns: &Semaphore) {
     let turn = turns.acquire().await;
-    // Who has gone meanwhile wants nothing done.
-    let ready = stream.ready(Interest::READABLE).now_or_never();
-    if matches!(ready, Some(Ok(ready)) if ready.is_read_closed()) {
-        return;
-    }
-    let Ok(Ok(mut instance)) = timeout(CONNECT, TcpStream::connect(to)).await else {
+    let Some(mut instance) = connect(to).await else {
+        drop(turn);
         return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
     };
     let _ = instance.set_nodelay(true);
@@ -180,7 +246,7 @@ async fn refuse(mut stream: UnixStream, status: &str, why: &str) {
     );
     let farewell = async {
         stream.write_all(answer.as_bytes()).await?;
-        tokio::io::copy(&mut (&mut stream).take(u64::MAX), &mut sink()).await
+        tokio::io::copy(&mut stream, &mut sink()).await
     };
     let _ = timeout(FAREWELL, farewell).await;
 }
@@ -240,6 +306,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        let waiting = ask(folder.path(), "hello").await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = listener.local_addr().unwrap();
+        drop(listener);
+        room.let_on(Some(to.to_string().parse().unwrap()));
+        sleep(Duration::from_millis(300)).await;
+        let listener = TcpListener::bind(to).await.unwrap();
+        let (mut instance, _) = listener.accept().await.unwrap();
+        instance.write_all(b"there").await.unwrap();
+        drop(instance);
+        assert_eq!(answer(waiting).await, "there");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_makes_room_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open(folder.path(), OF).unwrap();
+        for _ in 0..seats() {
+            drop(ask(folder.path(), "hello").await);
+        }
+        sleep(LOOK + Duration::from_millis(300)).await;
+        let stays = ask(folder.path(), "hello").await;
+        room.let_on(Some(instance().await));
+        assert_eq!(answer(stays).await, "hello");
+    }
+
+    #[tokio::test]
     async fn who_waits_for_nobody_is_told_so() {
         let folder = tempfile::tempdir().unwrap();
         let room = Room::open(folder.path(), OF).unwrap();
@@ -266,14 +362,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_is_sensible_and_nobody_where_it_is_full() {
+    async fn nobody_waits_longer_than_is_sensible() {
         let folder = tempfile::tempdir().unwrap();
         let room = Room::open(folder.path(), OF).unwrap();
         let waiting = ask(folder.path(), "hello").await;
         let begun = Instant::now();
         assert!(answer(waiting).await.starts_with("HTTP/1.1 503 "));
         assert!(begun.elapsed() >= LONGEST);
-        drop(room);
+        assert_eq!(room.refused(), 1);
     }
 
     #[tokio::test]

@@ -118,13 +118,26 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
     world.failed(&broken);
     assert_eq!(world.says(WEB), "web 2");
 
-    world.repo.write("web/Dockerfile", good);
+    world.repo.write("web/Dockerfile", &good);
     let third = world.push_version("web", 3);
     world.deliver(&third);
     world.live(&third);
+
+    // It answers nobody, and somebody pushes again before the gate has lost its patience.
+    let hangs = world.repo.change("web/Dockerfile", "FROM agenttest-base:1\nCMD [\"sleep\", \"60\"]\n");
+    world.deliver(&hangs);
+    let stopped = |entry: &Entry| matches!(entry, Entry::BringingUp { .. });
+    world.eventually("the gap", || {
+        let run = world.runs().into_iter().find(|run| run.revision == hangs)?;
+        world.log(&run).iter().any(stopped).then_some(())
+    });
+    world.repo.write("web/Dockerfile", good);
+    let fourth = world.push_version("web", 4);
+    world.deliver(&fourth);
+    world.live(&fourth);
     for load in loads {
         let (kind, seen) = load.stop();
-        assert_eq!((seen.failed, seen.flips), (0, 2), "{kind:?}: {seen:?}");
+        assert_eq!((seen.failed, seen.flips), (0, 3), "{kind:?}: {seen:?}");
         assert!(seen.asked > 30 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
     }
 }
