@@ -147,9 +147,10 @@ impl<E: Engine> Nginx<'_, E> {
         }
         // Before the file: what it names must be there when nginx reads it, after whatever crash. What only the old
         // one names stays, for old workers.
-        let mut lead = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
+        let back = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
+        let mut lead = back.clone();
         lead.extend(links(text));
-        folder.lead(&lead, &self.away).await?;
+        folder.lead(&lead, &back, &self.away).await?;
         if !same {
             folder.write(LIVE, text.as_bytes()).await?;
         }
@@ -186,7 +187,8 @@ impl<E: Engine> Nginx<'_, E> {
     pub async fn lead(&self) -> Result<(), RouteError> {
         let folder = Folder(self.folder);
         let Some(live) = folder.read(LIVE).await? else { return Ok(()) };
-        folder.lead(&links(&String::from_utf8_lossy(&live)), &self.away).await
+        let links = links(&String::from_utf8_lossy(&live));
+        folder.lead(&links, &links, &self.away).await
     }
 
     async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {
@@ -244,7 +246,7 @@ impl<E: Engine> Nginx<'_, E> {
         let text = String::from_utf8_lossy(old);
         let restored = async {
             let folder = Folder(self.folder);
-            folder.lead(&links(&text), &self.away).await?;
+            folder.lead(&links(&text), &links(&text), &self.away).await?;
             folder.write(LIVE, old).await?;
             match generation(&text) {
                 wanted @ Some(_) if self.answering(running).await.as_deref() == wanted => Ok(()),

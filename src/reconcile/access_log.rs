@@ -2,12 +2,9 @@
 //! engine hand over each line by itself, and looking for a moment would have it read the log from its beginning. An
 //! nginx whose log is not the built-in template's shows no answers, which is no error.
 
-use std::time::Duration;
-
 use chrono::DateTime;
-use futures_util::TryStreamExt;
 
-use crate::engine::{Begin, Engine, EngineError, Written};
+use crate::engine::{Engine, EngineError, Written};
 use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::plan::answers::Answer;
@@ -17,8 +14,8 @@ use super::Reconciler;
 /// Lines of a first look; and of the longest, which is enough for shares of answers.
 const FEW: usize = 200;
 const MOST: usize = 20_000;
-/// For reading a log from its beginning.
-const LONGEST: Duration = Duration::from_secs(20);
+/// The same for what is compared with: some 40 MB.
+const ALL: usize = 100_000;
 
 pub(super) struct AccessLog<'a, E> {
     world: &'a Reconciler<E>,
@@ -38,7 +35,7 @@ impl<'a, E: Engine> AccessLog<'a, E> {
     /// The answers since the last look, from the nginx that is seen now. None when the engine does not tell: they are
     /// told the next time.
     pub(super) async fn look(&mut self, observed: &Observed) -> Vec<Answer> {
-        let Ok(written) = self.read(observed, &self.from, self.likely).await else { return Vec::new() };
+        let Ok(written) = self.read(observed, &self.from, self.likely, MOST).await else { return Vec::new() };
         if let Some(last) = written.iter().rev().find(|written| !written.at.is_empty()) {
             self.from.clone_from(&last.at);
         }
@@ -46,45 +43,32 @@ impl<'a, E: Engine> AccessLog<'a, E> {
         answers(&written)
     }
 
-    /// The answers between two moments, in seconds since the Unix epoch. `None`: the engine does not tell now.
-    ///
-    /// However many they are, and however long ago: the log is read from its beginning.
-    pub(super) async fn between(&self, observed: &Observed, from: i64, until: i64) -> Option<Vec<Answer>> {
-        let nginx = self.world.proxy_instance(self.desired, observed, |_| false)?;
-        let mut output = self.world.engine.follow(&nginx.id, Begin::After(stamp(from)));
-        let (until, mut told) = (stamp(until + 1), Vec::new());
-        let reading = async {
-            while let Some(written) = output.try_next().await? {
-                if written.at >= until {
-                    break;
-                }
-                told.extend(std::str::from_utf8(&written.text).ok().and_then(Answer::read));
-            }
-            Ok::<_, EngineError>(())
-        };
-        tokio::time::timeout(LONGEST, reading).await.ok()?.ok()?;
-        Some(told)
+    /// The answers since an earlier moment, in seconds since the Unix epoch: of so many lines as can be kept. `None`:
+    /// the engine does not tell now.
+    pub(super) async fn since(&self, observed: &Observed, moment: i64) -> Option<Vec<Answer>> {
+        Some(answers(&self.read(observed, &stamp(moment), MOST, ALL).await.ok()?))
     }
 
-    /// What was written after `from`, the last `MOST` lines at most. `likely`: how many lines these may be.
+    /// What was written after `from`, the last `most` lines at most. `likely`: how many lines these may be.
     async fn read(
         &self,
         observed: &Observed,
         from: &str,
         likely: usize,
+        most: usize,
     ) -> Result<Vec<Written>, EngineError> {
         let Some(nginx) = self.world.proxy_instance(self.desired, observed, |_| false) else {
             return Ok(Vec::new());
         };
-        let mut lines = likely.min(MOST);
+        let mut lines = likely.min(most);
         loop {
             let mut written = self.world.engine.last_written(&nginx.id, lines).await?;
             // Later lines may have earlier times: the clock can be set back.
             let same = written.iter().rposition(|written| *written.at == *from);
             let older = || written.iter().rposition(|written| !written.at.is_empty() && *written.at <= *from);
             let known = same.or_else(older);
-            if known.is_none() && written.len() >= lines && lines < MOST {
-                lines = (lines * 4).min(MOST);
+            if known.is_none() && written.len() >= lines && lines < most {
+                lines = (lines * 4).min(most);
                 continue;
             }
             return Ok(written.split_off(known.map_or(0, |known| known + 1)));

@@ -94,7 +94,7 @@ impl<E: Engine> Act<'_, E> {
         rolling.lead_to_new(&seen).await;
         let upstreams = self.route(&rolling, observed, &seen).await?;
         self.journal.switched(live).await?;
-        self.let_on(&upstreams).await?;
+        self.let_on(&upstreams).await;
         self.world.whereabouts.live(self.desired);
         Ok(())
     }
@@ -164,7 +164,7 @@ impl<E: Engine> Act<'_, E> {
             })
             .await?;
             // The old one ends when it has answered what it was asked, and so not before these.
-            self.let_on(&upstreams).await?;
+            self.let_on(&upstreams).await;
             roll::bring_up_proxy(rolling).await?;
         }
         let seen = if self.proxy_rolls() {

@@ -15,7 +15,6 @@ use crate::roll::{Hold, Journal};
 use crate::route::{Nginx, Room, RouteError};
 
 use super::apply::Act;
-use super::trouble::Trouble;
 
 /// Where requests wait in a run, by service. Dropped, it refuses them.
 pub(super) type Waiting = Mutex<Vec<(String, Room)>>;
@@ -54,39 +53,53 @@ impl<E: Engine> Act<'_, E> {
         self.rooms(|waiting| waiting.iter().map(|(_, room)| room.of).collect())
     }
 
-    /// Once nginx leads to the new ones: who waits goes there too.
-    pub(super) async fn let_on(&self, upstreams: &Upstreams) -> Result<(), Trouble> {
-        for (service, room) in self.rooms(std::mem::take) {
-            let refused = room.refused();
+    /// Once nginx leads to the new ones: who waits goes there too. Nothing that fails here may undo the release.
+    pub(super) async fn let_on(&self, upstreams: &Upstreams) {
+        let waiting = self.rooms(std::mem::take);
+        self.open(waiting, |service, of| {
             let ports =
                 self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
             // Where the service has several ports the same one counts, if it is still there.
-            let port = ports.min_by_key(|port| *port != room.of.port());
-            let address = upstreams.get(&service).and_then(|addresses| addresses.first());
-            room.let_on(port.zip(address).map(|(port, address)| SocketAddrV4::new(*address, port)));
-            if refused > 0 {
-                let text =
-                    format!("{refused} requests for {service} could not wait so long and were refused");
-                self.journal.write(Entry::Note { text }).await?;
-            }
-        }
-        Ok(())
+            let port = ports.min_by_key(|port| *port != of.port())?;
+            Some(SocketAddrV4::new(*upstreams.get(service)?.first()?, port))
+        })
+        .await;
     }
 
     /// Once the old ones are there again: who waits goes where it would have gone, and so does whoever comes.
     pub(super) async fn let_back(&self) -> Result<(), RouteError> {
-        let rooms = self.rooms(std::mem::take);
+        let waiting = self.rooms(std::mem::take);
         // In a hurry for something newer nobody has waited for that.
-        join_all(rooms.iter().map(|(_, room)| room.is_back())).await;
+        join_all(waiting.iter().map(|(_, room)| room.is_back())).await;
         // Also without a room: an agent that was killed may have led requests to one.
-        if let Some(nginx) = self.before.and_then(|before| self.world.nginx(before, None)) {
-            nginx.lead().await?;
+        let led = match self.before.and_then(|before| self.world.nginx(before, None)) {
+            Some(nginx) => nginx.lead().await,
+            None => Ok(()),
+        };
+        self.open(waiting, |_, of| Some(of)).await;
+        led
+    }
+
+    /// Opens all doors, and only then tells whom that was too late for.
+    async fn open(
+        &self,
+        waiting: Vec<(String, Room)>,
+        to: impl Fn(&str, SocketAddrV4) -> Option<SocketAddrV4>,
+    ) {
+        let mut refused = Vec::new();
+        for (service, room) in waiting {
+            let (to, many) = (to(&service, room.of), room.refused());
+            room.let_on(to);
+            if many > 0 {
+                refused
+                    .push(format!("{many} requests for {service} could not wait so long and were refused"));
+            }
         }
-        for (_, room) in rooms {
-            let to = room.of;
-            room.let_on(Some(to));
+        for text in refused {
+            if let Err(error) = self.journal.write(Entry::Note { text: text.clone() }).await {
+                tracing::warn!("{text}; {}", report::line(&error));
+            }
         }
-        Ok(())
     }
 
     fn rooms<T>(&self, act: impl FnOnce(&mut Vec<(String, Room)>) -> T) -> T {

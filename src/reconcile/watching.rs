@@ -144,7 +144,8 @@ impl<E: Engine> Reconciler<E> {
         let count_from = |at: i64| Tally::new(watch.services.iter().cloned(), at);
         let mut tally = count_from(watch.since.min(clock));
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
-        let mut compared = false;
+        // Suspected are services until it is known how they answered before the switch.
+        let (mut suspects, mut compared) = (BTreeSet::new(), false);
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -162,13 +163,15 @@ impl<E: Engine> Reconciler<E> {
             }
             let instances = answering(watch, &desired, &observed);
             let answers = log.look(&observed).await;
-            let suspects = answers.iter().filter_map(|answer| Some(tally.count(answer, &instances)?.0));
-            let suspects: BTreeSet<String> = suspects.collect();
+            suspects.extend(answers.iter().filter_map(|answer| Some(tally.count(answer, &instances)?.0)));
             if suspects.is_empty() {
                 continue;
             }
             compared = compared || compare(&mut tally, &log, &observed).await;
-            for service in suspects.into_iter().filter(|_| compared) {
+            if !compared {
+                continue;
+            }
+            for service in std::mem::take(&mut suspects) {
                 self.excuse(&mut tally, watch, &service).await;
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
@@ -254,11 +257,12 @@ impl<E: Engine> Reconciler<E> {
 /// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does. Returns
 /// whether it could be done.
 async fn compare<E: Engine>(tally: &mut Tally, log: &AccessLog<'_, E>, observed: &Observed) -> bool {
-    let answers = log.between(observed, tally.from(), tally.switched()).await;
-    let counted = answers.as_deref().map(|answers| {
-        answers.iter().for_each(|answer| drop(tally.count(answer, &BTreeSet::new())));
-    });
-    counted.is_some()
+    let Some(answers) = log.since(observed, tally.from()).await else { return false };
+    let switched = tally.switched();
+    for answer in answers.iter().filter(|answer| answer.at <= switched) {
+        tally.count(answer, &BTreeSet::new());
+    }
+    true
 }
 
 /// Waits until another release than this is watched, or none.

@@ -24,13 +24,18 @@ const NOWHERE: &str = "nowhere";
 
 impl Folder<'_> {
     /// From now on every request goes by these links; what would go to one that is `away` waits in its room. Without
-    /// any link nothing is done: no route needs them.
-    pub(super) async fn lead(&self, links: &Links, away: &BTreeSet<SocketAddrV4>) -> Result<(), RouteError> {
+    /// any link nothing is done: no route needs them. `back`: the links that may be wanted again, which are kept.
+    pub(super) async fn lead(
+        &self,
+        links: &Links,
+        back: &Links,
+        away: &BTreeSet<SocketAddrV4>,
+    ) -> Result<(), RouteError> {
         if links.is_empty() {
             return Ok(());
         }
         let path = self.0.to_owned();
-        let entries = |away: &BTreeSet<SocketAddrV4>| -> Vec<(String, String)> {
+        let entries = |links: &Links, away: &BTreeSet<SocketAddrV4>| -> Vec<(String, String)> {
             let to = |to: &Option<SocketAddrV4>| match to {
                 None => NOWHERE.to_owned(),
                 Some(to) if away.contains(to) => room::name(*to),
@@ -38,7 +43,7 @@ impl Folder<'_> {
             };
             links.iter().map(|(name, at)| (name.clone(), to(at))).collect()
         };
-        let (now, back) = (entries(away), set(&entries(&BTreeSet::new())));
+        let (now, back) = (entries(links, away), set(&entries(back, &BTreeSet::new())));
         let led = tokio::task::spawn_blocking(move || lead(&path, &now, &back)).await;
         let led = led.unwrap_or_else(|error| Err(io::Error::other(error)));
         led.map_err(|source| RouteError::File {
@@ -149,13 +154,13 @@ mod tests {
         std::fs::create_dir_all(path.join("targets/.unfinished")).unwrap();
         std::fs::write(path.join(".live.unfinished"), "").unwrap();
         for port in [1, 2, 3, 3, 1] {
-            Folder(&path).lead(&links(port), &BTreeSet::new()).await.unwrap();
+            Folder(&path).lead(&links(port), &links(port), &BTreeSet::new()).await.unwrap();
             assert_eq!(seen(&path, "web_80"), PathBuf::from(format!("10.0.0.9:{port}")));
             assert_eq!(seen(&path, "gone_80"), PathBuf::from(NOWHERE));
         }
         assert_eq!(std::fs::read_dir(path.join(TARGETS)).unwrap().count(), 2, "one for workers on their way");
         let away = BTreeSet::from(["10.0.0.9:1".parse().unwrap()]);
-        Folder(&path).lead(&links(1), &away).await.unwrap();
+        Folder(&path).lead(&links(1), &links(1), &away).await.unwrap();
         assert_eq!(seen(&path, "web_80"), PathBuf::from("wait-10.0.0.9-1.sock"));
     }
 
@@ -163,7 +168,7 @@ mod tests {
     async fn workers_of_another_user_find_their_way() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        Folder(folder.path()).lead(&links(1), &BTreeSet::new()).await.unwrap();
+        Folder(folder.path()).lead(&links(1), &links(1), &BTreeSet::new()).await.unwrap();
         for path in ["", LIVE, TARGETS] {
             let mode = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o755, "{path}");

@@ -89,7 +89,7 @@ impl Room {
 
     /// Waits until what was away takes connections again, for a bounded time.
     pub async fn is_back(&self) {
-        let _ = connect(self.of).await;
+        let _ = connect(self.of, Instant::now() + CONNECT).await;
     }
 
     /// Those who wait go there, and so does who still comes; to nowhere, they are refused.
@@ -181,7 +181,7 @@ async fn serve(
 /// never the reason that something else fails.
 fn seats() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    files.map_or(SEATS, |files| SEATS.min(files / 4)) as usize
+    files.map_or(SEATS, |files| SEATS.min(files / 8)) as usize
 }
 
 enum Waited {
@@ -196,8 +196,7 @@ async fn wait(stream: &UnixStream, mut door: watch::Receiver<Door>, deadline: In
         let look = deadline.min(Instant::now() + LOOK);
         let opened = timeout_at(look, door.wait_for(|door| *door != Door::Closed)).await;
         let opened = opened.map(|door| door.map_or(Door::Nobody, |door| *door));
-        let ready = stream.ready(Interest::READABLE).now_or_never();
-        if matches!(ready, Some(Ok(ready)) if ready.is_read_closed()) {
+        if has_left(stream) {
             return Waited::Left;
         }
         match opened {
@@ -208,25 +207,34 @@ async fn wait(stream: &UnixStream, mut door: watch::Receiver<Door>, deadline: In
     }
 }
 
-/// It may have been started a moment ago.
-async fn connect(to: SocketAddrV4) -> Option<TcpStream> {
-    let trying = async {
-        loop {
-            match TcpStream::connect(to).await {
-                Ok(instance) => return instance,
-                Err(_) => sleep(AGAIN).await,
-            }
+fn has_left(stream: &UnixStream) -> bool {
+    let ready = stream.ready(Interest::READABLE).now_or_never();
+    matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+}
+
+/// It may have been started a moment ago, and is tried until `deadline`, but once at least.
+async fn connect(to: SocketAddrV4, deadline: Instant) -> Option<TcpStream> {
+    loop {
+        let patience = deadline.max(Instant::now() + AGAIN);
+        match timeout_at(patience, TcpStream::connect(to)).await {
+            Ok(Ok(instance)) => return Some(instance),
+            _ if Instant::now() >= deadline => return None,
+            _ => sleep(AGAIN).await,
         }
-    };
-    timeout(CONNECT, trying).await.ok()
+    }
 }
 
 async fn pass(mut stream: UnixStream, to: SocketAddrV4, turns: &Semaphore) {
+    // For all who have waited it is the same: nobody waits for the patience of others.
+    let deadline = Instant::now() + CONNECT;
     let turn = turns.acquire().await;
-    let Some(mut instance) = connect(to).await else {
+    let Some(mut instance) = connect(to, deadline).await else {
         drop(turn);
         return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
     };
+    if has_left(&stream) {
+        return;
+    }
     let _ = instance.set_nodelay(true);
     let passing = copy_bidirectional(&mut stream, &mut instance);
     tokio::pin!(passing);
@@ -333,6 +341,13 @@ mod tests {
         let stays = ask(folder.path(), "hello").await;
         room.let_on(Some(instance().await));
         assert_eq!(answer(stays).await, "hello");
+    }
+
+    #[test]
+    fn the_built_in_template_knows_rooms() {
+        let text = include_str!("../plan/nginx/nginx.conf.j2");
+        assert!(is_known(text) && text.contains("unix:/etc/nginx/agent/$agent_room;"));
+        assert!(!is_known("map $realpath_root $agent_instance { default \"\"; }"));
     }
 
     #[tokio::test]

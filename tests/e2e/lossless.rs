@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use agent::model::run::Entry;
+use agent::model::run::{Entry, Outcome};
 
 use crate::docker::docker;
 use crate::http;
@@ -135,6 +135,7 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
     let fourth = world.push_version("web", 4);
     world.deliver(&fourth);
     world.live(&fourth);
+    assert!(matches!(world.ended(&hangs).outcome, Some(Outcome::Superseded { .. })), "nothing was hurried");
     for load in loads {
         let (kind, seen) = load.stop();
         assert_eq!((seen.failed, seen.flips), (0, 3), "{kind:?}: {seen:?}");
