@@ -26,7 +26,10 @@ impl<E: Engine> Hold for Act<'_, E> {
                 Ok(held) => held,
                 // Then they fail, as they do wherever nobody answers.
                 Err(error) => {
-                    tracing::warn!("requests for {service} cannot wait: {}", report::line(&error));
+                    tracing::warn!(
+                        "requests for {service} fail until it is there again, they cannot wait: {}",
+                        report::line(&error)
+                    );
                     false
                 }
             }
