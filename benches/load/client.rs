@@ -60,9 +60,13 @@ pub struct Asked {
     pub answer: Result<(u16, String), String>,
 }
 
-/// Asks until it is told to stop, and waits for the last answers.
-pub async fn run(plan: Plan, stop: CancellationToken) -> Vec<Asked> {
-    let plan = Arc::new(plan);
+/// Asks until it is told to stop, and waits for the last answers. `ended` sees each request when it ends.
+pub async fn run(
+    plan: Plan,
+    stop: CancellationToken,
+    ended: impl Fn(&Asked) + Send + Sync + 'static,
+) -> Vec<Asked> {
+    let (plan, ended) = (Arc::new(plan), Arc::new(ended));
     let idle = Arc::new(Idle::default());
     let start = Instant::now();
     let mut open = JoinSet::new();
@@ -74,12 +78,14 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Vec<Asked> {
             () = stop.cancelled() => break,
             () = sleep_until(start + at) => {}
         }
-        let (plan, idle) = (Arc::clone(&plan), Arc::clone(&idle));
+        let (plan, idle, ended) = (Arc::clone(&plan), Arc::clone(&idle), Arc::clone(&ended));
         open.spawn(async move {
             let mut reused = false;
             let answer = timeout(PATIENCE, ask(&plan, &idle, &mut reused)).await;
             let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {} s", PATIENCE.as_secs())));
-            Asked { at, took: start.elapsed().saturating_sub(at), reused, answer }
+            let asked = Asked { at, took: start.elapsed().saturating_sub(at), reused, answer };
+            ended(&asked);
+            asked
         });
         while let Some(done) = open.try_join_next() {
             all.extend(done);

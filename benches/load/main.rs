@@ -1,16 +1,19 @@
-//! The open-loop client as a program: asks until its time is over or it is told to stop, and prints what it saw as
-//! one line of JSON. `script/bench` runs several beside each other, also in containers.
+//! The open-loop client as a program: asks until its time is over or it is told to stop. It prints one line of JSON for
+//! each version that it is told for the first time, and a last one for all that it saw. `script/bench` runs several
+//! beside each other, also in containers.
 
 mod client;
 mod report;
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use client::{Kind, Plan};
+use client::{Asked, Kind, Plan};
 
 /// Asks at a fixed rate and forgets nothing.
 #[derive(Parser)]
@@ -50,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let stop = CancellationToken::new();
     let plan = Plan { at: arguments.at, path: arguments.path, kind: arguments.kind, rate: arguments.rate };
-    let client = tokio::spawn(client::run(plan, stop.clone()));
+    let client = tokio::spawn(client::run(plan, stop.clone(), told(arguments.status)));
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -61,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
     stop.cancel();
     let all = client.await?;
     if let Some(file) = arguments.log {
-        let line = |asked: &client::Asked| {
+        let line = |asked: &Asked| {
             let (at, took) = (asked.at.as_secs_f64() * 1e3, asked.took.as_secs_f64() * 1e3);
             let connection = if asked.reused { "kept" } else { "new" };
             format!("{at:.1} {took:.1} {connection} {:?}\n", asked.answer)
@@ -71,4 +74,17 @@ async fn main() -> anyhow::Result<()> {
     let report = report::report(&all, arguments.status);
     anstream::println!("{}", serde_json::to_string(&report)?);
     Ok(())
+}
+
+/// Prints a version at its first good answer, with the time in milliseconds since 1970: who wants to know when it is
+/// live need not ask by himself and be part of the load.
+fn told(status: u16) -> impl Fn(&Asked) + Send + Sync {
+    let known = Mutex::new(BTreeSet::new());
+    move |asked| {
+        let Ok((met, version)) = &asked.answer else { return };
+        if *met == status && known.lock().unwrap_or_else(PoisonError::into_inner).insert(version.clone()) {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            anstream::println!("{}", serde_json::json!({"version": version, "at": now.as_secs_f64() * 1e3}));
+        }
+    }
 }

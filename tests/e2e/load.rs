@@ -23,7 +23,7 @@ impl Load {
     pub(crate) fn start(port: u16, path: &str, kind: Kind, rate: u32) -> Self {
         let plan = Plan { at: format!("127.0.0.1:{port}"), path: path.to_owned(), kind, rate };
         let stop = CancellationToken::new();
-        let client = client::run(plan, stop.clone());
+        let client = client::run(plan, stop.clone(), |_| ());
         let asking = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(client)

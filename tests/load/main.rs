@@ -26,7 +26,7 @@ async fn ask(
     let server = Server::start(trick).await;
     let stop = CancellationToken::new();
     let plan = Plan { at: server.at.to_string(), path: "/".into(), kind, rate };
-    let client = tokio::spawn(client::run(plan, stop.clone()));
+    let client = tokio::spawn(client::run(plan, stop.clone(), |_| ()));
     server.asked(times).await;
     stop.cancel();
     (client.await.unwrap(), server)
@@ -63,7 +63,7 @@ async fn a_server_that_nobody_hears_is_all_failures() {
     drop(listener);
     let stop = CancellationToken::new();
     let plan = Plan { at: at.to_string(), path: "/".into(), kind: Kind::New, rate: 100 };
-    let client = tokio::spawn(client::run(plan, stop.clone()));
+    let client = tokio::spawn(client::run(plan, stop.clone(), |_| ()));
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.cancel();
     let seen = report(&client.await.unwrap(), 200);
