@@ -127,6 +127,7 @@ impl<E: Engine> Act<'_, E> {
                 Nginx { away: self.away(), ..nginx }.switch(&text, &[]).await?;
             }
         }
+        self.hold_again(&observed).await;
         let kept = roll::revert(&self.rolling(), keep).await;
         // Whatever could not be put back: what is there again is found again.
         let led = self.let_back().await;

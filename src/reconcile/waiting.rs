@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::engine::Engine;
+use crate::model::instance::Observed;
 use crate::model::run::Entry;
+use crate::plan::diff::OldInstance;
 use crate::plan::nginx::{Upstreams, link_name};
 use crate::report;
 use crate::roll::{Hold, Journal};
@@ -67,6 +69,19 @@ impl<E: Engine> Act<'_, E> {
             Some(SocketAddrV4::new(*upstreams.get(service)?.first()?, port))
         })
         .await;
+    }
+
+    /// On the way back: what has stopped first is started again only now, and nobody waits for it any more who had been
+    /// passed on to a new one, or if the agent was killed meanwhile.
+    pub(super) async fn hold_again(&self, observed: &Observed) {
+        let stopped = |old: &OldInstance| {
+            old.serving && observed.instances.iter().any(|there| there.id == old.id && !there.running())
+        };
+        for roll in self.plan.rolls.iter().filter(|roll| roll.old.iter().any(stopped)) {
+            if !self.rooms(|waiting| waiting.iter().any(|(service, _)| *service == roll.service)) {
+                self.hold(&roll.service).await;
+            }
+        }
     }
 
     /// Once the old ones are there again: who waits goes where it would have gone, and so does whoever comes.

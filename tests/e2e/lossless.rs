@@ -143,6 +143,26 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
     }
 }
 
+#[test]
+fn requests_wait_for_what_stops_first_also_when_it_comes_back_because_nginx_was_changed_for_the_worse() {
+    let mut world = World::empty();
+    let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \
+                 [sh, -c, \"sleep 1; exec nginx -c /www/web/nginx.conf -g 'daemon off;'\"]";
+    let compose = sturdy(&world).replace("build: ./web", stops);
+    live(&mut world, &compose);
+    let load = Load::start(world.port, WEB, Kind::New, 30);
+    let broken = compose.replace("image: nginx:1.30", "image: nginx:1.30\n    command: [\"false\"]");
+    world.repo.write("compose.yaml", broken);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    let failure = world.failed(&second);
+    assert_eq!(failure.service.as_deref(), Some("nginx"), "{failure:?}");
+    world.eventually("the first version", || (world.says(WEB) == "web 1").then_some(()));
+    let (_, seen) = load.stop();
+    // nginx itself had a gap, and who found nobody there saw that.
+    assert!(!seen.reasons.keys().any(|reason| reason.starts_with("status")), "{seen:?}");
+}
+
 /// A connection that speaks its own protocol through nginx to `web`.
 struct Upgraded(TcpStream);
 

@@ -80,6 +80,23 @@ async fn who_leaves_makes_room_for_others() {
     assert_eq!(answer(stays).await, "hello");
 }
 
+#[tokio::test]
+async fn who_finds_it_full_is_refused_at_once_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room::open(folder.path(), OF).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..seats() {
+        waiting.push(ask(folder.path(), "hello").await);
+    }
+    let late = answer(ask(folder.path(), "hello").await).await;
+    assert!(late.starts_with("HTTP/1.1 503 ") && late.contains("\r\nRetry-After: 1\r\n"), "{late}");
+    assert_eq!(room.refused(), 1);
+    room.let_on(Some(instance().await));
+    for stream in waiting {
+        assert_eq!(answer(stream).await, "hello");
+    }
+}
+
 #[test]
 fn the_built_in_template_knows_rooms() {
     let text = include_str!("../../plan/nginx/nginx.conf.j2");
