@@ -47,7 +47,10 @@ fn project(services: &[Vec<(&'static str, String)>]) -> Project {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 500, ..ProptestConfig::default() })]
+    // A generator so wild that hardly anything is accepted has more than a few cases thrown away.
+    #![proptest_config(ProptestConfig {
+        cases: 40, max_shrink_iters: 500, max_global_rejects: 10, ..ProptestConfig::default()
+    })]
     #[test]
     fn a_label_is_refused_or_nginx_accepts_it(
         services in prop::collection::vec(prop::collection::vec(label(), 1..5), 60),
@@ -62,7 +65,7 @@ proptest! {
             }
         }
         let routes = routes(&project, &options).unwrap();
-        prop_assert!(routes.len() > 10, "hardly anything is accepted: the generator is too wild");
+        prop_assume!(routes.len() > 10);
         let upstreams: Upstreams = routes.iter().enumerate().filter(|(n, _)| n % 5 != 0)
             .map(|(_, route)| (route.service.clone(), vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()])).collect();
         let text = render(&routes, &upstreams, &options).unwrap();
