@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engine::{Engine, Finished};
 use crate::model::instance::{InstanceId, Template};
-use crate::plan::nginx::{Route, Version, generation, is_edited, links};
+use crate::plan::nginx::{Route, Version, generation, is_edited, links, upstream_of};
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
@@ -161,19 +161,20 @@ impl<E: Engine> Nginx<'_, E> {
         }
     }
 
-    /// Opens a room for what goes by these links now, if nginx's configuration knows rooms; [`Nginx::lead`] leads there
-    /// what is away.
+    /// Opens a room for what goes to each of these upstreams now, if nginx's configuration knows rooms; [`Nginx::lead`]
+    /// leads there what is away.
     ///
     /// # Errors
     /// The folder cannot be read or written.
-    pub async fn rooms(&self, names: &BTreeSet<String>) -> Result<Vec<Room>, RouteError> {
+    pub async fn rooms(&self, upstreams: &BTreeSet<String>) -> Result<Vec<Room>, RouteError> {
         let live = Folder(self.folder).read(LIVE).await?.unwrap_or_default();
         let live = String::from_utf8_lossy(&live);
         if !room::is_known(&live) {
             return Ok(Vec::new());
         }
         let links = links(&live);
-        let rooms = links.iter().filter(|(name, _)| names.contains(*name)).filter_map(|(_, to)| *to);
+        let links = links.iter().filter(|(name, _)| upstreams.contains(upstream_of(name)));
+        let rooms = links.filter_map(|(_, to)| to.first().copied());
         let rooms: std::io::Result<Vec<Room>> = rooms.map(|of| Room::open(self.folder, of)).collect();
         let path = self.folder.to_owned();
         rooms.map_err(|source| RouteError::File { act: "let requests wait in", path, source })

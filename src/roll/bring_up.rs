@@ -120,10 +120,15 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
         let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
         try_join_all(stops).await.map_err(&failed)?;
-        for (new, id) in created {
-            self.engine.start(&id).await.map_err(&failed)?;
-            self.pass(roll, service, new, &id).await?;
-            self.admit(service, &id).await?;
+        // One first: what it makes of its data is there when the others begin.
+        let (first, others) = created.split_at(created.len().min(1));
+        for together in [first, others] {
+            let raised = together.iter().map(|(new, id)| async move {
+                self.engine.start(id).await.map_err(Self::failed(&roll.service))?;
+                self.pass(roll, service, new, id).await?;
+                self.admit(service, id).await
+            });
+            try_join_all(raised).await?;
             gap.get_or_insert_with(|| begun.elapsed());
         }
         if let Some(gap) = gap.filter(|_| serving) {

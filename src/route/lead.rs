@@ -1,9 +1,8 @@
 //! The links that nginx follows at each request, all exchanged in one step.
 //!
 //! `live` leads to a folder below `targets`, which is named after its content and never changed. In it each link
-//! leads to an empty file named after an address, or after a waiting room: nginx resolves the links and takes the last
-//! name. An old folder
-//! stays until the next change, because a worker may be on its way through it.
+//! leads to an empty file named after an address, an upstream block or a waiting room: nginx resolves the links and takes
+//! the last name. An old folder stays until the next change, because a worker may be on its way through it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::RouteError;
 use super::files::Folder;
 use super::room;
-use crate::plan::nginx::Links;
+use crate::plan::nginx::{Links, SEVERAL, upstream_of};
 
 const LIVE: &str = "live";
 const TARGETS: &str = "targets";
@@ -36,12 +35,14 @@ impl Folder<'_> {
         }
         let path = self.0.to_owned();
         let entries = |links: &Links, away: &BTreeSet<SocketAddrV4>| -> Vec<(String, String)> {
-            let to = |to: &Option<SocketAddrV4>| match to {
-                None => NOWHERE.to_owned(),
-                Some(to) if away.contains(to) => room::name(*to),
-                Some(to) => to.to_string(),
+            let to = |name: &str, to: &[SocketAddrV4]| match to {
+                [] => NOWHERE.to_owned(),
+                // It bears the first one's name.
+                [first, ..] if away.contains(first) => room::name(*first),
+                [only] => only.to_string(),
+                _ => format!("{SEVERAL}{}", upstream_of(name)),
             };
-            links.iter().map(|(name, at)| (name.clone(), to(at))).collect()
+            links.iter().map(|(name, at)| (name.clone(), to(name, at))).collect()
         };
         let (now, back) = (entries(links, away), set(&entries(back, &BTreeSet::new())));
         let led = tokio::task::spawn_blocking(move || lead(&path, &now, &back)).await;
@@ -135,8 +136,9 @@ mod tests {
 
     fn links(port: u16) -> Links {
         Links::from([
-            ("web_80".to_owned(), Some(format!("10.0.0.9:{port}").parse().unwrap())),
-            ("gone_80".to_owned(), None),
+            ("web_80".to_owned(), vec![format!("10.0.0.9:{port}").parse().unwrap()]),
+            ("gone_80".to_owned(), vec![]),
+            ("two_80~0".to_owned(), ["10.0.0.5:80", "10.0.0.6:80"].map(|at| at.parse().unwrap()).to_vec()),
         ])
     }
 
@@ -157,11 +159,13 @@ mod tests {
             Folder(&path).lead(&links(port), &links(port), &BTreeSet::new()).await.unwrap();
             assert_eq!(seen(&path, "web_80"), PathBuf::from(format!("10.0.0.9:{port}")));
             assert_eq!(seen(&path, "gone_80"), PathBuf::from(NOWHERE));
+            assert_eq!(seen(&path, "two_80~0"), PathBuf::from("pool-two_80"));
         }
         assert_eq!(std::fs::read_dir(path.join(TARGETS)).unwrap().count(), 2, "one for workers on their way");
-        let away = BTreeSet::from(["10.0.0.9:1".parse().unwrap()]);
+        let away = BTreeSet::from(["10.0.0.9:1", "10.0.0.5:80"].map(|at| at.parse().unwrap()));
         Folder(&path).lead(&links(1), &links(1), &away).await.unwrap();
         assert_eq!(seen(&path, "web_80"), PathBuf::from("wait-10.0.0.9-1.sock"));
+        assert_eq!(seen(&path, "two_80~0"), PathBuf::from("wait-10.0.0.5-80.sock"));
     }
 
     #[tokio::test]

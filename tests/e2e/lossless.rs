@@ -144,6 +144,40 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
 }
 
 #[test]
+fn requests_wait_for_several_that_stop_first() {
+    let mut world = World::empty();
+    let several = "build: ./web\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
+    let compose = sturdy(&world).replace("build: ./web", several);
+    live(&mut world, &compose);
+    let loads = [
+        Load::start(world.port, WEB, Kind::New, 30),
+        Load::start(world.port, WEB, Kind::Kept, 30),
+        Load::start(world.port, "/take", Kind::Post, 10),
+    ];
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    let run = world.live(&second);
+    let gap = |entry: &Entry| matches!(entry, Entry::Gap { held: true, .. });
+    assert!(world.log(&run).iter().any(gap), "{:#?}", world.log(&run));
+
+    let good = std::fs::read_to_string(world.repo.tree().join("web/Dockerfile")).expect("a Dockerfile");
+    world.repo.write("web/Dockerfile", format!("{good}CMD [\"false\"]\n"));
+    let broken = world.repo.push("web is broken");
+    world.deliver(&broken);
+    world.failed(&broken);
+
+    world.repo.write("web/Dockerfile", &good);
+    let third = world.push_version("web", 3);
+    world.deliver(&third);
+    world.live(&third);
+    for load in loads {
+        let (kind, seen) = load.stop();
+        assert_eq!((seen.failed, seen.flips), (0, 2), "{kind:?}: {seen:?}");
+        assert!(seen.asked > 30 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
+    }
+}
+
+#[test]
 fn requests_wait_for_what_stops_first_also_when_it_comes_back_because_nginx_was_changed_for_the_worse() {
     let mut world = World::empty();
     let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \

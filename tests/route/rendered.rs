@@ -265,6 +265,24 @@ fn an_operator_may_bring_a_template() {
 }
 
 #[test]
+fn a_template_that_knows_no_link_to_several_instances_sends_requests_to_their_upstream() {
+    let (routes, mut upstreams) = stack();
+    upstreams.insert("django-soft".into(), vec![[172, 20, 0, 2].into(), [172, 20, 0, 9].into()]);
+    let template = |map: &str| {
+        format!(
+            "{map}{{% for server in servers %}}{{% for route in server.routes %}}\n{{% if route.link is none %}}\
+             to {{{{ route.upstream }}}},{{% else %}}by {{{{ route.link }}}},{{% endif %}}{{% endfor %}}{{% endfor %}}\n\
+             {{% include \"generation.conf\" %}}\n"
+        )
+    };
+    let text = |map| render(&routes, &upstreams, &own(&template(map))).unwrap();
+    let old = text("");
+    assert!(old.contains("to django-soft_8000,") && old.contains("by flask-htmlx_8000,"), "{old}");
+    let new = text("# \"~/pool-(?<agent_pool>[^/]+)$\" $agent_pool;\n");
+    assert!(new.contains("by django-soft_8000~"), "{new}");
+}
+
+#[test]
 fn a_wrong_template_is_named_with_its_line() {
     let (routes, upstreams) = stack();
     let wrong = |text: &str| render(&routes, &upstreams, &own(text)).unwrap_err().to_string();

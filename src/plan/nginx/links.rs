@@ -1,21 +1,40 @@
-//! Which instance each route leads to, as the configuration says it: in comments, because nginx does not read it
-//! there. Whoever makes the text live makes these links first, and nginx follows them at each request, so that an
-//! instance takes over from another in one instant, for all workers and kept connections, and without a reload.
+//! Where each route leads, as the configuration says it: in comments, because nginx does not read it there. Whoever
+//! makes the text live makes these links first, and nginx follows them at each request, so that an instance takes over
+//! from another in one instant, for all workers and kept connections, and without a reload.
+//!
+//! A service of several instances has a link too, which leads to an upstream block of the text; for other instances it
+//! has another name, so that old workers, who know only the old block, find theirs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-/// Where each name leads; `None` is nowhere, for a service without an instance.
-pub type Links = BTreeMap<String, Option<SocketAddrV4>>;
+use sha2::{Digest, Sha256};
 
-/// The link of a service's port.
-pub fn link_name(service: &str, port: u16) -> String {
-    super::render::pool_name(service, port)
-}
+/// The instances that each name leads to; none for a service without one.
+pub type Links = BTreeMap<String, Vec<SocketAddrV4>>;
 
 const MARK: &str = "# live/";
 const LEADS: &str = " leads to ";
 pub(super) const NOWHERE: &str = "nowhere";
+/// Between instances. Like all that a template prints it is of the alphabet that is no syntax.
+pub(super) const AND: &str = "/";
+/// In front of an upstream's name, in the name of the file that a link to several instances leads to.
+pub const SEVERAL: &str = "pool-";
+/// Before what tells one link to several instances from the next. No upstream has it in its name.
+const OF: char = '~';
+
+/// The link of what an upstream's name stands for, to these instances.
+pub(super) fn link_name(upstream: &str, to: &str) -> String {
+    if !to.contains(AND) {
+        return upstream.to_owned();
+    }
+    format!("{upstream}{OF}{}", hex::encode(&Sha256::digest(to)[..4]))
+}
+
+/// The upstream that a link stands for.
+pub fn upstream_of(link: &str) -> &str {
+    link.split_once(OF).map_or(link, |(upstream, _)| upstream)
+}
 
 /// The links that a configuration is written for. A name that could not be one in a folder is passed over, as is
 /// what only looks like a link.
@@ -23,10 +42,13 @@ pub fn links(text: &str) -> Links {
     text.lines().filter_map(link).collect()
 }
 
-fn link(line: &str) -> Option<(String, Option<SocketAddrV4>)> {
+fn link(line: &str) -> Option<(String, Vec<SocketAddrV4>)> {
     let (name, to) = line.trim().strip_prefix(MARK)?.split_once(LEADS)?;
     let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']);
-    let to = if to == NOWHERE { None } else { Some(to.parse().ok()?) };
+    let to = match to {
+        NOWHERE => Vec::new(),
+        _ => to.split(AND).map(str::parse).collect::<Result<_, _>>().ok()?,
+    };
     plain.then(|| (name.to_owned(), to))
 }
 
@@ -36,10 +58,25 @@ mod tests {
 
     #[test]
     fn links_are_read_from_their_comments() {
-        let text =
-            "http {\n    # live/web_8000 leads to 172.20.0.5:8000\n    # live/gone_1 leads to nowhere\n}\n";
-        let at = "172.20.0.5:8000".parse().unwrap();
-        assert_eq!(links(text), Links::from([("web_8000".into(), Some(at)), ("gone_1".into(), None)]));
+        let text = "http {\n    # live/web_8000 leads to 172.20.0.5:8000\n    # live/gone_1 leads to nowhere\n    \
+             # live/two_1~0 leads to 172.20.0.5:1/172.20.0.6:1\n}\n";
+        let at = |text: &str| text.parse().unwrap();
+        let expected = [
+            ("web_8000".into(), vec![at("172.20.0.5:8000")]),
+            ("gone_1".into(), vec![]),
+            ("two_1~0".into(), vec![at("172.20.0.5:1"), at("172.20.0.6:1")]),
+        ];
+        assert_eq!(links(text), Links::from(expected));
+    }
+
+    #[test]
+    fn a_link_to_several_has_a_name_for_just_these() {
+        let (one, two) = ("172.20.0.5:1", "172.20.0.5:1/172.20.0.6:1");
+        assert_eq!(link_name("web_1", one), "web_1");
+        assert_eq!(link_name("web_1", NOWHERE), "web_1");
+        let several = link_name("web_1", two);
+        assert_ne!(several, link_name("web_1", "172.20.0.5:1/172.20.0.7:1"));
+        assert_eq!((upstream_of(&several), upstream_of("web_1")), ("web_1", "web_1"));
     }
 
     #[test]
@@ -48,6 +85,7 @@ mod tests {
             "# live/../x leads to nowhere",
             "# live/ leads to nowhere",
             "# live/a leads to b",
+            "# live/a leads to 172.20.0.5:1/b",
             "live/a leads to nowhere",
         ] {
             assert_eq!(links(bad), Links::new(), "{bad}");

@@ -4,6 +4,7 @@
 //! that a template prints, its own literals included, must be of a small alphabet; comments have a filter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use minijinja::value::{Serde, Value};
@@ -12,7 +13,7 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::links::NOWHERE;
+use super::links::{AND, NOWHERE, SEVERAL, link_name};
 use super::{Options, Published, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
@@ -86,13 +87,14 @@ fn text(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<St
         Problem::new(&place, format!("the nginx template fails: {}", words(&error)))
     };
     let environment = environment(file, template).map_err(problem)?;
+    let links = Linked { upstreams, several: knows_several(template) };
     environment
         .get_template(file)
         .and_then(|template| {
             template.render(context! {
-                servers => Value::from(Serde(servers(routes, upstreams, options))),
+                servers => Value::from(Serde(servers(routes, &links, options))),
                 upstreams => Value::from(Serde(pools(routes, upstreams))),
-                links => Value::from(Serde(links(routes, upstreams))),
+                links => Value::from(Serde(links.views(routes))),
                 worker_shutdown => milliseconds(options.worker_shutdown),
                 ipv6 => options.ipv6,
                 linger => options.version.and_then(Version::linger).map(milliseconds),
@@ -176,9 +178,9 @@ struct RouteView<'a> {
     /// Whether the bare path is redirected, not passed on.
     redirect: bool,
     strip: bool,
-    /// A pool's name; `None` when the service has no instance.
+    /// An upstream's name; `None` when the service has no instance.
     upstream: Option<String>,
-    /// A link's name; `None` when the service has several instances.
+    /// A link's name; `None` when the service has several instances and the template knows no link to several.
     link: Option<String>,
     websocket: bool,
     body_size: Option<&'a str>,
@@ -202,7 +204,38 @@ struct LinkView {
     to: String,
 }
 
-fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams, options: &'a Options) -> Vec<ServerView<'a>> {
+/// Where routes lead.
+struct Linked<'a> {
+    upstreams: &'a Upstreams,
+    /// Whether a link may lead to several instances.
+    several: bool,
+}
+
+impl Linked<'_> {
+    fn instances(&self, route: &Route) -> BTreeSet<Ipv4Addr> {
+        self.upstreams.get(&route.service).into_iter().flatten().copied().collect()
+    }
+
+    fn view(&self, route: &Route) -> Option<LinkView> {
+        let instances = self.instances(route);
+        let to: Vec<_> = instances.iter().map(|address| format!("{address}:{}", route.port)).collect();
+        let to = if to.is_empty() { NOWHERE.to_owned() } else { to.join(AND) };
+        let name = link_name(&upstream_name(&route.service, route.port), &to);
+        (self.several || instances.len() < 2).then_some(LinkView { name, to })
+    }
+
+    fn views(&self, routes: &[Route]) -> Vec<LinkView> {
+        let views = routes.iter().filter_map(|route| self.view(route));
+        views.map(|view| (view.name.clone(), view)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+}
+
+/// One that was written before there were such links goes on sending requests to the upstream blocks.
+fn knows_several(template: &str) -> bool {
+    template.contains(&format!("/{SEVERAL}("))
+}
+
+fn servers<'a>(routes: &'a [Route], links: &Linked<'_>, options: &'a Options) -> Vec<ServerView<'a>> {
     let mut servers: BTreeMap<(u16, Option<&str>), BTreeMap<&str, &Route>> = BTreeMap::new();
     let claims = routes.iter().map(|route| (route.listen, route.host.as_deref(), Some(route)));
     let own = options.published.iter().chain(&options.dashboard);
@@ -224,7 +257,7 @@ fn servers<'a>(routes: &'a [Route], upstreams: &Upstreams, options: &'a Options)
             open: !routes.contains_key("/") && webhooks != Some("/") && dashboard != Some("/"),
             webhooks,
             dashboard: dashboard.map(|below| DashboardView { below, bare: bare(below) }),
-            routes: routes.into_values().map(|route| route_view(route, upstreams)).collect(),
+            routes: routes.into_values().map(|route| route_view(route, links)).collect(),
         }
     };
     servers.into_iter().map(view).collect()
@@ -235,9 +268,8 @@ fn bare(path: &str) -> Option<&str> {
     Some(path.strip_suffix('/').unwrap_or(path)).filter(|bare| !bare.is_empty())
 }
 
-fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
+fn route_view<'a>(route: &'a Route, links: &Linked<'_>) -> RouteView<'a> {
     let bare = bare(&route.path);
-    let instances = upstreams.get(&route.service).map_or(0, Vec::len);
     let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
     RouteView {
         service: &route.service,
@@ -246,8 +278,8 @@ fn route_view<'a>(route: &'a Route, upstreams: &Upstreams) -> RouteView<'a> {
         bare,
         redirect: route.path.ends_with('/'),
         strip: route.strip && bare.is_some(),
-        upstream: (instances > 0).then(|| pool_name(&route.service, route.port)),
-        link: (instances < 2).then(|| pool_name(&route.service, route.port)),
+        upstream: (!links.instances(route).is_empty()).then(|| upstream_name(&route.service, route.port)),
+        link: links.view(route).map(|link| link.name),
         websocket: route.websocket,
         body_size: route.body_size.as_deref(),
         timeout: timeout.map(milliseconds),
@@ -262,7 +294,7 @@ fn pools<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<PoolView<'a>> {
             continue;
         }
         pools.entry((&route.service, route.port)).or_insert_with(|| PoolView {
-            name: pool_name(&route.service, route.port),
+            name: upstream_name(&route.service, route.port),
             service: &route.service,
             place: route.place.to_string(),
             port: route.port,
@@ -272,26 +304,9 @@ fn pools<'a>(routes: &'a [Route], upstreams: &Upstreams) -> Vec<PoolView<'a>> {
     pools.into_values().collect()
 }
 
-fn links(routes: &[Route], upstreams: &Upstreams) -> Vec<LinkView> {
-    let targets: BTreeMap<(&str, u16), String> = routes
-        .iter()
-        .filter_map(|route| {
-            let addresses = upstreams.get(&route.service).map_or(&[][..], Vec::as_slice);
-            let to = match addresses {
-                [] => NOWHERE.to_owned(),
-                [address] => format!("{address}:{}", route.port),
-                _ => return None,
-            };
-            Some(((route.service.as_str(), route.port), to))
-        })
-        .collect();
-    let view = |((service, port), to)| LinkView { name: pool_name(service, port), to };
-    targets.into_iter().map(view).collect()
-}
-
 /// nginx compares the names of upstreams without case; services may differ in nothing else. No service's name
-/// has a `=`.
-pub(super) fn pool_name(service: &str, port: u16) -> String {
+/// has a `=` or a `~`.
+pub fn upstream_name(service: &str, port: u16) -> String {
     let mut name = String::with_capacity(service.len() + 6);
     for c in service.chars() {
         if c.is_ascii_uppercase() {
