@@ -1,7 +1,8 @@
 //! Server errors, counted from nginx's own log: does a service answer worse than it did before the switch? Pure.
 //!
 //! What a client broke off (499) says nothing of the service and is not counted at all. Nor is an answer of an old
-//! instance: what it leaves unfinished when its time to drain is over ends as an error, and is not the new one's.
+//! instance: what it leaves unfinished when its time to drain is over ends as an error, and is not the new one's. Nor is
+//! what has waited at the agent, which may have been cut off there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -48,6 +49,9 @@ impl Answer {
         let at = DateTime::parse_from_rfc3339(&line.time).ok()?.timestamp();
         // `10.0.0.2:80, 10.0.0.3:80` when a second instance was tried.
         let last = line.upstream.rsplit([',', ' ']).next().unwrap_or_default();
+        if last.starts_with("unix:") {
+            return None;
+        }
         let instance = last.split(':').next().and_then(|address| address.parse().ok());
         (status != 499).then_some(Self { at, service: line.service, error: status >= 500, instance })
     }
@@ -282,6 +286,8 @@ mod tests {
         // nginx names the pool when all of its instances count as down.
         let pool = Answer::read(&line.replace("10.0.0.1:80, 10.0.0.2:80", "agent_web_80")).unwrap();
         assert_eq!(pool.instance, None);
+        let room = "unix:/etc/nginx/agent/wait-10.0.0.1-80.sock";
+        assert_eq!(Answer::read(&line.replace("10.0.0.1:80, 10.0.0.2:80", room)), None);
         assert_eq!(Answer::read("2026/11/22 14:02:01 [error] 30#30: connect() failed"), None);
     }
 }

@@ -65,8 +65,9 @@ impl<E: Engine> Act<'_, E> {
             let ports =
                 self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
             // Where the service has several ports the same one counts, if it is still there.
-            let port = ports.min_by_key(|port| *port != of.port())?;
-            Some(SocketAddrV4::new(*upstreams.get(service)?.first()?, port))
+            let port = ports.min_by_key(|port| *port != of.port());
+            let instances = upstreams.get(service).into_iter().flatten();
+            port.map(|port| instances.map(|at| SocketAddrV4::new(*at, port)).collect()).unwrap_or_default()
         })
         .await;
     }
@@ -94,16 +95,12 @@ impl<E: Engine> Act<'_, E> {
             Some(nginx) => nginx.lead().await,
             None => Ok(()),
         };
-        self.open(waiting, |_, of| Some(of)).await;
+        self.open(waiting, |_, of| vec![of]).await;
         led
     }
 
     /// Opens all doors, and only then tells whom that was too late for.
-    async fn open(
-        &self,
-        waiting: Vec<(String, Room)>,
-        to: impl Fn(&str, SocketAddrV4) -> Option<SocketAddrV4>,
-    ) {
+    async fn open(&self, waiting: Vec<(String, Room)>, to: impl Fn(&str, SocketAddrV4) -> Vec<SocketAddrV4>) {
         let mut refused = Vec::new();
         for (service, room) in waiting {
             let (to, many) = (to(&service, room.of), room.refused());

@@ -47,11 +47,11 @@ pub(super) fn is_known(text: &str) -> bool {
     text.contains(KNOWN_BY)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Door {
     Closed,
-    To(SocketAddrV4),
-    Nobody,
+    /// To these; without any, who waits is refused.
+    Open(Vec<SocketAddrV4>),
 }
 
 /// While it is there, requests may wait in it. Dropped before anybody was let on, it refuses them.
@@ -92,9 +92,9 @@ impl Room {
         let _ = connect(self.of, Instant::now() + CONNECT).await;
     }
 
-    /// Those who wait go there, and so does who still comes; to nowhere, they are refused.
-    pub fn let_on(self, to: Option<SocketAddrV4>) {
-        self.door.send_replace(to.map_or(Door::Nobody, Door::To));
+    /// Those who wait are shared among these, and so is who still comes; to nowhere, they are refused.
+    pub fn let_on(self, to: Vec<SocketAddrV4>) {
+        self.door.send_replace(Door::Open(to));
     }
 }
 
@@ -103,7 +103,7 @@ impl Drop for Room {
         self.door.send_if_modified(|door| {
             let closed = *door == Door::Closed;
             if closed {
-                *door = Door::Nobody;
+                *door = Door::Open(Vec::new());
             }
             closed
         });
@@ -140,7 +140,7 @@ async fn serve(
         sleep(LATE).await;
     };
     tokio::pin!(last);
-    loop {
+    for nth in 0.. {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut last => break,
@@ -151,7 +151,7 @@ async fn serve(
                 let seat = Arc::clone(&seats).try_acquire_owned();
                 tokio::spawn(async move {
                     let waited = match &seat {
-                        Ok(_) => wait(&stream, door, deadline).await,
+                        Ok(_) => wait(&stream, nth, door, deadline).await,
                         Err(_) => Waited::InVain,
                     };
                     match waited {
@@ -191,16 +191,19 @@ enum Waited {
     Left,
 }
 
-async fn wait(stream: &UnixStream, mut door: watch::Receiver<Door>, deadline: Instant) -> Waited {
+async fn wait(stream: &UnixStream, nth: usize, mut door: watch::Receiver<Door>, deadline: Instant) -> Waited {
     loop {
         let look = deadline.min(Instant::now() + LOOK);
         let opened = timeout_at(look, door.wait_for(|door| *door != Door::Closed)).await;
-        let opened = opened.map(|door| door.map_or(Door::Nobody, |door| *door));
+        let to = opened.map(|door| match door.as_deref() {
+            Ok(Door::Open(to)) if !to.is_empty() => Some(to[nth % to.len()]),
+            _ => None,
+        });
         if has_left(stream) {
             return Waited::Left;
         }
-        match opened {
-            Ok(Door::To(to)) => return Waited::For(to),
+        match to {
+            Ok(Some(to)) => return Waited::For(to),
             Err(_) if Instant::now() < deadline => {}
             _ => return Waited::InVain,
         }

@@ -43,10 +43,30 @@ async fn who_waits_is_answered_by_the_new_instance_and_so_is_who_comes_late() {
         waiting.push(ask(folder.path(), "hello").await);
     }
     let to = instance().await;
-    room.let_on(Some(to));
+    room.let_on(vec![to]);
     waiting.push(ask(folder.path(), "hello").await);
     for stream in waiting {
         assert_eq!(answer(stream).await, "hello");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_shared_among_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room::open(folder.path(), OF).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        waiting.push(ask(folder.path(), "hello").await);
+    }
+    let listeners = [0, 1].map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let to = |listener: &std::net::TcpListener| listener.local_addr().unwrap().to_string().parse().unwrap();
+    room.let_on(listeners.iter().map(to).collect());
+    for listener in listeners {
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        for _ in 0..5 {
+            timeout(LATE, listener.accept()).await.unwrap().unwrap();
+        }
     }
 }
 
@@ -58,7 +78,7 @@ async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let to = listener.local_addr().unwrap();
     drop(listener);
-    room.let_on(Some(to.to_string().parse().unwrap()));
+    room.let_on(vec![to.to_string().parse().unwrap()]);
     sleep(Duration::from_millis(300)).await;
     let listener = TcpListener::bind(to).await.unwrap();
     let (mut instance, _) = listener.accept().await.unwrap();
@@ -76,7 +96,7 @@ async fn who_leaves_makes_room_for_others() {
     }
     sleep(LOOK + Duration::from_millis(300)).await;
     let stays = ask(folder.path(), "hello").await;
-    room.let_on(Some(instance().await));
+    room.let_on(vec![instance().await]);
     assert_eq!(answer(stays).await, "hello");
 }
 
@@ -91,7 +111,7 @@ async fn who_finds_it_full_is_refused_at_once_and_counted() {
     let late = answer(ask(folder.path(), "hello").await).await;
     assert!(late.starts_with("HTTP/1.1 503 ") && late.contains("\r\nRetry-After: 1\r\n"), "{late}");
     assert_eq!(room.refused(), 1);
-    room.let_on(Some(instance().await));
+    room.let_on(vec![instance().await]);
     for stream in waiting {
         assert_eq!(answer(stream).await, "hello");
     }
@@ -121,7 +141,7 @@ async fn who_has_left_is_not_passed_on() {
     let stays = ask(folder.path(), "there").await;
     sleep(Duration::from_millis(50)).await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    room.let_on(Some(listener.local_addr().unwrap().to_string().parse().unwrap()));
+    room.let_on(vec![listener.local_addr().unwrap().to_string().parse().unwrap()]);
     let (mut first, _) = listener.accept().await.unwrap();
     let mut asked = [0; 5];
     first.read_exact(&mut asked).await.unwrap();
@@ -149,7 +169,7 @@ async fn what_a_killed_agent_left_is_cleared_away_and_a_room_takes_only_its_own_
     let first = Room::open(folder.path(), OF).unwrap();
     assert!(!left.exists());
     let second = Room::open(folder.path(), OF).unwrap();
-    first.let_on(None);
+    first.let_on(vec![]);
     sleep(LATE + Duration::from_millis(300)).await;
     assert!(folder.path().join(name(OF)).exists());
     drop(second);
