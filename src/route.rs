@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engine::{Engine, Finished};
 use crate::model::instance::{InstanceId, Template};
-use crate::plan::nginx::{Route, Version, generation, is_edited, links, upstream_of};
+use crate::plan::nginx::{Links, Route, Version, generation, is_edited, links, upstream_of, with_others};
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
@@ -61,7 +61,7 @@ pub struct Nginx<'a, E> {
     pub running: Option<Running>,
     /// As in the options that the texts are rendered with.
     pub generation_port: u16,
-    /// Instances that are being replaced: what would go to one waits in its [`Room`].
+    /// Instances that are being replaced: what would go to one, or to several with one of them, waits in their [`Room`].
     pub away: BTreeSet<SocketAddrV4>,
 }
 
@@ -145,12 +145,8 @@ impl<E: Engine> Nginx<'_, E> {
         if let Some(old) = old.as_ref().filter(|_| !same) {
             folder.write(PREVIOUS, old).await?;
         }
-        // Before the file: what it names must be there when nginx reads it, after whatever crash. What only the old
-        // one names stays, for old workers.
-        let back = old.as_ref().map(|old| links(&String::from_utf8_lossy(old))).unwrap_or_default();
-        let mut lead = back.clone();
-        lead.extend(links(text));
-        folder.lead(&lead, &back, &self.away).await?;
+        // Before the file: what it names must be there when nginx reads it, after whatever crash.
+        self.lead_by(text).await?;
         if !same {
             folder.write(LIVE, text.as_bytes()).await?;
         }
@@ -174,8 +170,9 @@ impl<E: Engine> Nginx<'_, E> {
         }
         let links = links(&live);
         let links = links.iter().filter(|(name, _)| upstreams.contains(upstream_of(name)));
-        let rooms = links.filter_map(|(_, to)| to.first().copied());
-        let rooms: std::io::Result<Vec<Room>> = rooms.map(|of| Room::open(self.folder, of)).collect();
+        let rooms = links.filter(|(_, to)| !to.is_empty());
+        let rooms: std::io::Result<Vec<Room>> =
+            rooms.map(|(_, of)| Room::open(self.folder, of.clone())).collect();
         let path = self.folder.to_owned();
         rooms.map_err(|source| RouteError::File { act: "let requests wait in", path, source })
     }
@@ -188,8 +185,19 @@ impl<E: Engine> Nginx<'_, E> {
     pub async fn lead(&self) -> Result<(), RouteError> {
         let folder = Folder(self.folder);
         let Some(live) = folder.read(LIVE).await? else { return Ok(()) };
-        let links = links(&String::from_utf8_lossy(&live));
-        folder.lead(&links, &links, &self.away).await
+        self.lead_by(&String::from_utf8_lossy(&live)).await
+    }
+
+    /// By the links of this text. What stands in the files also has names that workers may still go by.
+    async fn lead_by(&self, text: &str) -> Result<(), RouteError> {
+        let folder = Folder(self.folder);
+        let (mut others, mut back) = (Links::new(), Links::new());
+        for file in [PREVIOUS, LIVE] {
+            let Some(read) = folder.read(file).await? else { continue };
+            back = links(&String::from_utf8_lossy(&read));
+            others.extend(back.clone());
+        }
+        folder.lead(&with_others(&links(text), &others), &back, &self.away).await
     }
 
     async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {
@@ -247,8 +255,13 @@ impl<E: Engine> Nginx<'_, E> {
         let text = String::from_utf8_lossy(old);
         let restored = async {
             let folder = Folder(self.folder);
-            folder.lead(&links(&text), &links(&text), &self.away).await?;
+            let failed = folder.read(LIVE).await?.filter(|failed| failed != old);
+            self.lead_by(&text).await?;
             folder.write(LIVE, old).await?;
+            // Workers may still go by its links. What has no room for it is no reason to fail.
+            if let Some(failed) = failed {
+                let _ = folder.write(PREVIOUS, &failed).await;
+            }
             match generation(&text) {
                 wanted @ Some(_) if self.answering(running).await.as_deref() == wanted => Ok(()),
                 wanted => self.reload(running, wanted).await,

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 pub use crate::model::nginx::Version;
 pub use crate::model::route::{Options, OwnTemplate, Published, Route};
 pub use head::{generation, is_edited, origin};
-pub use links::{Links, SEVERAL, links, upstream_of};
+pub use links::{Links, SEVERAL, links, upstream_of, with_others};
 pub use render::{leave_unpublished, render, upstream_name};
 pub use routes::{nginx_service, routes};
 

@@ -8,9 +8,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::engine::Engine;
+use crate::model::desired::Order;
 use crate::model::instance::Observed;
 use crate::model::run::Entry;
-use crate::plan::diff::OldInstance;
+use crate::plan::diff::{OldInstance, Roll};
 use crate::plan::nginx::{Upstreams, upstream_name};
 use crate::report;
 use crate::roll::{Hold, Journal};
@@ -55,17 +56,17 @@ impl<E: Engine> Act<'_, E> {
 
     /// The instances that requests wait for.
     pub(super) fn away(&self) -> BTreeSet<SocketAddrV4> {
-        self.rooms(|waiting| waiting.iter().map(|(_, room)| room.of).collect())
+        self.rooms(|waiting| waiting.iter().flat_map(|(_, room)| room.of.clone()).collect())
     }
 
     /// Once nginx leads to the new ones: who waits goes there too. Nothing that fails here may undo the release.
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
         let waiting = self.rooms(std::mem::take);
-        self.open(waiting, |service, of| {
+        self.open(waiting, |service, of: &[SocketAddrV4]| {
             let ports =
                 self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
             // Where the service has several ports the same one counts, if it is still there.
-            let port = ports.min_by_key(|port| *port != of.port());
+            let port = ports.min_by_key(|port| of.iter().all(|of| *port != of.port()));
             let instances = upstreams.get(service).into_iter().flatten();
             port.map(|port| instances.map(|at| SocketAddrV4::new(*at, port)).collect()).unwrap_or_default()
         })
@@ -73,12 +74,17 @@ impl<E: Engine> Act<'_, E> {
     }
 
     /// On the way back: what has stopped first is started again only now, and nobody waits for it any more who had been
-    /// passed on to a new one, or if the agent was killed meanwhile.
+    /// passed on to a new one, or if the agent was killed meanwhile. What starts first may have ended by itself, all of it.
     pub(super) async fn hold_again(&self, observed: &Observed) {
-        let stopped = |old: &OldInstance| {
-            old.serving && observed.instances.iter().any(|there| there.id == old.id && !there.running())
+        let stopped = |old: &&OldInstance| {
+            observed.instances.iter().any(|there| there.id == old.id && !there.running())
         };
-        for roll in self.plan.rolls.iter().filter(|roll| roll.old.iter().any(stopped)) {
+        let nobody = |roll: &&Roll| {
+            let serving: Vec<_> = roll.old.iter().filter(|old| old.serving).collect();
+            let gone = serving.iter().copied().filter(stopped).count();
+            gone > 0 && (roll.order == Order::StopFirst || gone == serving.len())
+        };
+        for roll in self.plan.rolls.iter().filter(nobody) {
             if !self.rooms(|waiting| waiting.iter().any(|(service, _)| *service == roll.service)) {
                 self.hold(&roll.service).await;
             }
@@ -95,15 +101,19 @@ impl<E: Engine> Act<'_, E> {
             Some(nginx) => nginx.lead().await,
             None => Ok(()),
         };
-        self.open(waiting, |_, of| vec![of]).await;
+        self.open(waiting, |_, of: &[SocketAddrV4]| of.to_vec()).await;
         led
     }
 
     /// Opens all doors, and only then tells whom that was too late for.
-    async fn open(&self, waiting: Vec<(String, Room)>, to: impl Fn(&str, SocketAddrV4) -> Vec<SocketAddrV4>) {
+    async fn open(
+        &self,
+        waiting: Vec<(String, Room)>,
+        to: impl Fn(&str, &[SocketAddrV4]) -> Vec<SocketAddrV4>,
+    ) {
         let mut refused = Vec::new();
         for (service, room) in waiting {
-            let (to, many) = (to(&service, room.of), room.refused());
+            let (to, many) = (to(&service, &room.of), room.refused());
             room.let_on(to);
             if many > 0 {
                 refused

@@ -37,8 +37,7 @@ impl Folder<'_> {
         let entries = |links: &Links, away: &BTreeSet<SocketAddrV4>| -> Vec<(String, String)> {
             let to = |name: &str, to: &[SocketAddrV4]| match to {
                 [] => NOWHERE.to_owned(),
-                // It bears the first one's name.
-                [first, ..] if away.contains(first) => room::name(*first),
+                [first, ..] if to.iter().any(|at| away.contains(at)) => room::name(*first),
                 [only] => only.to_string(),
                 _ => format!("{SEVERAL}{}", upstream_of(name)),
             };
@@ -63,12 +62,16 @@ fn set(links: &[(String, String)]) -> String {
 /// `links`: names, and the names of what they lead to. `back`: a set that stays, if it is there: the way back must not
 /// fail by a full disk.
 fn lead(folder: &Path, links: &[(String, String)], back: &str) -> io::Result<()> {
+    let there = |(name, to): &(String, String)| {
+        let leads = std::fs::canonicalize(folder.join(LIVE).join(name));
+        leads.is_ok_and(|leads| leads.file_name() == Some(to.as_ref()))
+    };
+    if links.iter().all(there) {
+        return Ok(());
+    }
     let set = set(links);
     let wanted = Path::new(TARGETS).join(&set);
     let before = std::fs::read_link(folder.join(LIVE)).ok();
-    if before.as_deref() == Some(&wanted) && folder.join(&wanted).exists() {
-        return Ok(());
-    }
     // nginx's workers, which look the links up, run as another user.
     open_to_all(folder)?;
     let targets = folder.join(TARGETS);

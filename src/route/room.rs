@@ -26,6 +26,8 @@ const LATE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 64;
 const TURN: Duration = Duration::from_millis(50);
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long one of several may take to be connected to.
+const NEXT: Duration = Duration::from_secs(2);
 /// Between two tries to connect to what is just starting, and between two looks whether who waits has left.
 const AGAIN: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(500);
@@ -57,17 +59,18 @@ enum Door {
 /// While it is there, requests may wait in it. Dropped before anybody was let on, it refuses them.
 #[derive(Debug)]
 pub struct Room {
-    /// What is away.
-    pub of: SocketAddrV4,
+    /// What is away: all that a link leads to. The first gives the room its name.
+    pub of: Vec<SocketAddrV4>,
     door: watch::Sender<Door>,
     refused: Arc<AtomicUsize>,
 }
 
 impl Room {
     /// Opens the room. No request is led to it by that.
-    pub(super) fn open(folder: &Path, of: SocketAddrV4) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, of: Vec<SocketAddrV4>) -> io::Result<Self> {
         clear(folder)?;
-        let path = folder.join(name(of));
+        let first = of.first().ok_or_else(|| io::Error::other("a room for nobody"))?;
+        let path = folder.join(name(*first));
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -87,9 +90,9 @@ impl Room {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until what was away takes connections again, for a bounded time.
+    /// Waits until one of what was away takes connections again, for a bounded time.
     pub async fn is_back(&self) {
-        let _ = connect(self.of, Instant::now() + CONNECT).await;
+        let _ = connect(&self.of, Instant::now() + CONNECT).await;
     }
 
     /// Those who wait are shared among these, and so is who still comes; to nowhere, they are refused.
@@ -185,7 +188,8 @@ fn seats() -> usize {
 }
 
 enum Waited {
-    For(SocketAddrV4),
+    /// The first of these, and the others where that one does not answer.
+    For(Vec<SocketAddrV4>),
     InVain,
     /// Who has gone meanwhile wants nothing done.
     Left,
@@ -196,14 +200,19 @@ async fn wait(stream: &UnixStream, nth: usize, mut door: watch::Receiver<Door>, 
         let look = deadline.min(Instant::now() + LOOK);
         let opened = timeout_at(look, door.wait_for(|door| *door != Door::Closed)).await;
         let to = opened.map(|door| match door.as_deref() {
-            Ok(Door::Open(to)) if !to.is_empty() => Some(to[nth % to.len()]),
-            _ => None,
+            Ok(Door::Open(to)) => {
+                let mut to = to.clone();
+                let first = nth % to.len().max(1);
+                to.rotate_left(first);
+                to
+            }
+            _ => Vec::new(),
         });
         if has_left(stream) {
             return Waited::Left;
         }
         match to {
-            Ok(Some(to)) => return Waited::For(to),
+            Ok(to) if !to.is_empty() => return Waited::For(to),
             Err(_) if Instant::now() < deadline => {}
             _ => return Waited::InVain,
         }
@@ -215,23 +224,30 @@ fn has_left(stream: &UnixStream) -> bool {
     matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
 }
 
-/// It may have been started a moment ago, and is tried until `deadline`, but once at least.
-async fn connect(to: SocketAddrV4, deadline: Instant) -> Option<TcpStream> {
+/// They may have been started a moment ago, and are tried until `deadline`, but each once at least.
+async fn connect(to: &[SocketAddrV4], deadline: Instant) -> Option<TcpStream> {
     loop {
-        let patience = deadline.max(Instant::now() + AGAIN);
-        match timeout_at(patience, TcpStream::connect(to)).await {
-            Ok(Ok(instance)) => return Some(instance),
-            _ if Instant::now() >= deadline => return None,
-            _ => sleep(AGAIN).await,
+        for at in to {
+            let patience = match to.len() {
+                1 => deadline.max(Instant::now() + AGAIN),
+                _ => Instant::now() + NEXT,
+            };
+            if let Ok(Ok(instance)) = timeout_at(patience, TcpStream::connect(at)).await {
+                return Some(instance);
+            }
         }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        sleep(AGAIN).await;
     }
 }
 
-async fn pass(mut stream: UnixStream, to: SocketAddrV4, turns: &Semaphore) {
+async fn pass(mut stream: UnixStream, to: Vec<SocketAddrV4>, turns: &Semaphore) {
     // For all who have waited it is the same: nobody waits for the patience of others.
     let deadline = Instant::now() + CONNECT;
     let turn = turns.acquire().await;
-    let Some(mut instance) = connect(to, deadline).await else {
+    let Some(mut instance) = connect(&to, deadline).await else {
         drop(turn);
         return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
     };

@@ -2,8 +2,9 @@
 //! makes the text live makes these links first, and nginx follows them at each request, so that an instance takes over
 //! from another in one instant, for all workers and kept connections, and without a reload.
 //!
-//! A service of several instances has a link too, which leads to an upstream block of the text; for other instances it
-//! has another name, so that old workers, who know only the old block, find theirs.
+//! A service of several instances has a link too, which leads to an upstream block of the text. It has a name for just
+//! these instances, because workers with another text know another block: theirs are led to a single instance, which any
+//! worker finds ([`with_others`]).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -12,6 +13,17 @@ use sha2::{Digest, Sha256};
 
 /// The instances that each name leads to; none for a service without one.
 pub type Links = BTreeMap<String, Vec<SocketAddrV4>>;
+
+/// These links, and those of another text that workers may still go by: to the first instance of the same upstream. What
+/// these do not know leads where it led.
+pub fn with_others(links: &Links, others: &Links) -> Links {
+    let one = |name: &str| {
+        let same = links.iter().find(|(link, _)| upstream_of(link) == upstream_of(name));
+        same.map(|(_, to)| to.iter().take(1).copied().collect())
+    };
+    let others = others.iter().map(|(name, to)| (name.clone(), one(name).unwrap_or_else(|| to.clone())));
+    others.chain(links.clone()).collect()
+}
 
 const MARK: &str = "# live/";
 const LEADS: &str = " leads to ";
@@ -77,6 +89,28 @@ mod tests {
         let several = link_name("web_1", two);
         assert_ne!(several, link_name("web_1", "172.20.0.5:1/172.20.0.7:1"));
         assert_eq!((upstream_of(&several), upstream_of("web_1")), ("web_1", "web_1"));
+    }
+
+    #[test]
+    fn whoever_goes_by_other_links_is_led_to_one_instance_that_is_there_now() {
+        let at =
+            |text: &str| -> Vec<SocketAddrV4> { text.split(AND).map(|at| at.parse().unwrap()).collect() };
+        let (one, several, next) =
+            (at("10.0.0.1:1"), at("10.0.0.2:1/10.0.0.3:1"), at("10.0.0.4:1/10.0.0.5:1"));
+        let links = |links: &[(&str, &Vec<SocketAddrV4>)]| -> Links {
+            links.iter().map(|(name, to)| ((*name).to_owned(), (*to).clone())).collect()
+        };
+        let (first, second) = (links(&[("web_1", &one), ("gone_1", &one)]), links(&[("web_1~2", &several)]));
+        let third = links(&[("web_1~3", &next)]);
+        let led = links(&[("web_1~2", &several), ("web_1", &at("10.0.0.2:1")), ("gone_1", &one)]);
+        assert_eq!(with_others(&second, &first), led);
+        let led = links(&[("web_1~3", &next), ("web_1~2", &at("10.0.0.4:1"))]);
+        assert_eq!(with_others(&third, &second), led);
+        assert_eq!(
+            with_others(&links(&[("web_1", &one)]), &second),
+            links(&[("web_1", &one), ("web_1~2", &one)])
+        );
+        assert_eq!(with_others(&second, &second), second);
     }
 
     #[test]

@@ -37,7 +37,7 @@ async fn instance() -> SocketAddrV4 {
 #[tokio::test]
 async fn who_waits_is_answered_by_the_new_instance_and_so_is_who_comes_late() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let mut waiting = Vec::new();
     for _ in 0..200 {
         waiting.push(ask(folder.path(), "hello").await);
@@ -53,7 +53,7 @@ async fn who_waits_is_answered_by_the_new_instance_and_so_is_who_comes_late() {
 #[tokio::test]
 async fn who_waits_is_shared_among_several() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let mut waiting = Vec::new();
     for _ in 0..10 {
         waiting.push(ask(folder.path(), "hello").await);
@@ -73,7 +73,7 @@ async fn who_waits_is_shared_among_several() {
 #[tokio::test]
 async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let waiting = ask(folder.path(), "hello").await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let to = listener.local_addr().unwrap();
@@ -90,7 +90,7 @@ async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
 #[tokio::test]
 async fn who_leaves_makes_room_for_others() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     for _ in 0..seats() {
         drop(ask(folder.path(), "hello").await);
     }
@@ -103,7 +103,7 @@ async fn who_leaves_makes_room_for_others() {
 #[tokio::test]
 async fn who_finds_it_full_is_refused_at_once_and_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let mut waiting = Vec::new();
     for _ in 0..seats() {
         waiting.push(ask(folder.path(), "hello").await);
@@ -127,7 +127,7 @@ fn the_built_in_template_knows_rooms() {
 #[tokio::test]
 async fn who_waits_for_nobody_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let waiting = ask(folder.path(), &"x".repeat(100_000)).await;
     drop(room);
     assert!(answer(waiting).await.starts_with("HTTP/1.1 503 "));
@@ -136,7 +136,7 @@ async fn who_waits_for_nobody_is_told_so() {
 #[tokio::test]
 async fn who_has_left_is_not_passed_on() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     drop(ask(folder.path(), "hello").await);
     let stays = ask(folder.path(), "there").await;
     sleep(Duration::from_millis(50)).await;
@@ -153,7 +153,7 @@ async fn who_has_left_is_not_passed_on() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_is_sensible() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), OF).unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
     let waiting = ask(folder.path(), "hello").await;
     let begun = Instant::now();
     assert!(answer(waiting).await.starts_with("HTTP/1.1 503 "));
@@ -166,9 +166,9 @@ async fn what_a_killed_agent_left_is_cleared_away_and_a_room_takes_only_its_own_
     let folder = tempfile::tempdir().unwrap();
     let left = folder.path().join(name(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 8), 80)));
     drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
-    let first = Room::open(folder.path(), OF).unwrap();
+    let first = Room::open(folder.path(), vec![OF]).unwrap();
     assert!(!left.exists());
-    let second = Room::open(folder.path(), OF).unwrap();
+    let second = Room::open(folder.path(), vec![OF]).unwrap();
     first.let_on(vec![]);
     sleep(LATE + Duration::from_millis(300)).await;
     assert!(folder.path().join(name(OF)).exists());
