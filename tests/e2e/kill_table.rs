@@ -35,6 +35,7 @@ struct App {
     says: Vec<String>,
     /// It stops first: for a while it may not answer.
     gap: bool,
+    containers: usize,
 }
 
 impl App {
@@ -45,11 +46,16 @@ impl App {
     fn stops_first(self) -> Self {
         Self { gap: true, ..self }
     }
+
+    /// As often as it has containers.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::repeat_n(self.name(), self.containers)
+    }
 }
 
 /// An app in one of these versions, in the end in the last of them.
 fn app(path: &'static str, versions: &[u32]) -> App {
-    let mut app = App { path, says: Vec::new(), gap: false };
+    let mut app = App { path, says: Vec::new(), gap: false, containers: 1 };
     app.says = versions.iter().map(|version| format!("{} {version}", app.name())).collect();
     app
 }
@@ -60,7 +66,7 @@ trait Act: FnMut(&World) -> Vec<App> {}
 impl<F: FnMut(&World) -> Vec<App>> Act for F {}
 
 /// Pushes the versions after this one.
-fn pushes(mut version: u32, push: impl Fn(&World, u32) -> Vec<App>) -> impl Act {
+fn pushes(mut version: u32, mut push: impl FnMut(&World, u32) -> Vec<App>) -> impl Act {
     move |world: &World| {
         version += 1;
         push(world, version)
@@ -144,6 +150,32 @@ fn a_bad_roll_of_what_stops_first_killed_anywhere_ends_in_the_old_release() {
         vec![app(WEB, &[1]).stops_first(), app(DOOR, &[1]).stops_first(), app(API, &[1])]
     });
     table("stop-first, bad", stopping_first(), act);
+}
+
+#[test]
+fn a_roll_of_several_that_stop_first_killed_anywhere_ends_whole() {
+    let mut world = World::empty();
+    let several = "build: ./web\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
+    write_apps(&world.repo, &COMPOSE.replace("build: ./web", several), &["web", "api"]);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    // Every other one is good.
+    let mut good = 1;
+    let act = pushes(1, move |world, version| {
+        let before = good;
+        if version.is_multiple_of(2) {
+            good = version;
+            world.repo.write("web/Dockerfile", dockerfile("web"));
+            world.push_version("web", version);
+        } else {
+            break_web(world, version);
+            world.repo.push("web is broken");
+        }
+        let web = app(WEB, &[before, good]).stops_first();
+        vec![App { containers: 2, ..web }, app(API, &[1])]
+    });
+    table("several", world, act);
 }
 
 #[test]
@@ -241,7 +273,7 @@ fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
     world.start();
     world.eventually("rest", || rests(world).then_some(()));
     let seconds = start.elapsed().as_secs_f64();
-    world.whole_with(&apps.iter().map(App::name).collect::<Vec<_>>());
+    world.whole_with(&apps.iter().flat_map(App::names).collect::<Vec<_>>());
     let end = ends(world, &apps, &moment);
     told(world, &apps);
     world.kill();
@@ -299,11 +331,13 @@ fn told(world: &World, apps: &[App]) {
     let current = world.record(async |record| record.current().await.unwrap().unwrap());
     for app in apps.iter().map(App::name) {
         let image = &current.desired.services[app].template.image.name;
-        let runs = docker(&["inspect", "-f", "{{.Image}}", &world.container(app)]);
-        assert_eq!(docker(&["image", "inspect", "-f", "{{.Id}}", image]), runs, "{app}");
-        let hosts = docker(&["inspect", "-f", "{{.HostsPath}}", &world.container(app)]);
-        let hosts = std::fs::read_to_string(hosts.trim()).expect("its hosts file");
-        assert!(!hosts.contains("agent"), "{app} is still led: {hosts}");
+        for container in &world.running()[app] {
+            let runs = docker(&["inspect", "-f", "{{.Image}}", container]);
+            assert_eq!(docker(&["image", "inspect", "-f", "{{.Id}}", image]), runs, "{app}");
+            let hosts = docker(&["inspect", "-f", "{{.HostsPath}}", container]);
+            let hosts = std::fs::read_to_string(hosts.trim()).expect("its hosts file");
+            assert!(!hosts.contains("agent"), "{app} is still led: {hosts}");
+        }
     }
     let status = world.try_agent(&["status"]).1;
     assert!(status.contains(&format!("release {},", current.id)), "{status}");

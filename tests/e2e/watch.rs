@@ -116,10 +116,19 @@ const EXITS: &str = "FROM agenttest-base:1\nCOPY . /www/web/\n\
 
 #[test]
 fn a_release_is_not_blamed_for_the_gap_of_the_next_push() {
-    // Requests for several instances do not wait: nginx tries one after the other.
+    // Requests do not wait behind a template that knows no rooms.
+    let mut world = World::empty();
+    let built_in = include_str!("../../src/plan/nginx/nginx.conf.j2");
+    let own: Vec<&str> = built_in.lines().filter(|line| !line.contains("$agent_room")).collect();
+    let file = world.path().join("site.conf.j2");
+    std::fs::write(&file, own.join("\n")).expect("template");
+    world.settings += &format!("[nginx]\ntemplate = \"{}\"\n", file.display());
     let two = "build: ./web\n    volumes: [\"data:/data\"]\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
     let volume = COMPOSE.replace("build: ./web", two);
-    let world = World::live_with(&(volume + "volumes: {data: {}}\n"));
+    crate::stack::write(&world.repo, &(volume + "volumes: {data: {}}\n"));
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
     let second = world.push_version("web", 2);
     world.deliver(&second);
     let run = world.live(&second);

@@ -266,7 +266,7 @@ impl World {
         self.whole_with(&["web", "api"]);
     }
 
-    /// The same for any apps behind nginx.
+    /// The same for any apps behind nginx; one with several containers is named as often.
     pub(crate) fn whole_with(&self, apps: &[&str]) {
         let services = apps.len() + 1;
         let filter = format!("label=agent.stack={}", self.name);
@@ -282,8 +282,10 @@ impl World {
             let beside = beside.lines().filter(|line| !failed(line)).count();
             (running == services && serving.len() == services && beside == 0 && kept <= 1).then_some(())
         });
+        let running = self.running();
         for service in apps.iter().chain(&["nginx"]) {
-            self.container(service);
+            let wanted = apps.iter().filter(|app| *app == service).count().max(1);
+            assert_eq!(running.get(*service).map(Vec::len), Some(wanted), "{service}: {running:?}");
         }
     }
 

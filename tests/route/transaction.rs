@@ -188,6 +188,31 @@ async fn a_route_that_leads_nowhere_is_put_back() {
     assert_eq!(load.lost().await, [""; 0]);
 }
 
+/// Workers of either text find an instance, whatever links are left.
+#[tokio::test]
+async fn several_instances_lose_nothing_on_the_way_back() {
+    let site = Site::new("several").await;
+    let (a, b) = (site.app("web", "version 0").await, site.app("web", "version 0").await);
+    let (c, d) = (site.app("web", "version 1").await, site.app("web", "version 1").await);
+    let web = route("web", "/web/");
+    let old = Upstreams::from([("web".to_owned(), vec![a.address, b.address])]);
+    let new = Upstreams::from([("web".to_owned(), vec![c.address, d.address])]);
+    site.serve_text(&text(std::slice::from_ref(&web), &old)).await;
+    let live = site.live();
+    let load = Load::on(site.address(), "/web/");
+    let routes = [web, Route { port: 8001, ..route("web", "/deaf/") }];
+    for _ in 0..3 {
+        site.nginx().switch(&text(&routes, &new), &routes).await.unwrap_err();
+        assert_eq!(site.live(), live);
+        load.goes_on_for(20).await;
+        // As whoever brings the old ones back does.
+        site.nginx().switch(&live, &[]).await.unwrap();
+        site.nginx().lead().await.unwrap();
+        load.goes_on_for(20).await;
+    }
+    assert_eq!(load.lost().await, [""; 0]);
+}
+
 #[tokio::test]
 async fn edits_by_hand_are_kept_aside() {
     let site = Site::new("edited").await;

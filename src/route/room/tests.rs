@@ -71,6 +71,21 @@ async fn who_waits_is_shared_among_several() {
 }
 
 #[tokio::test]
+async fn who_waits_is_passed_on_to_another_where_one_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let dead = listener.local_addr().unwrap().to_string().parse().unwrap();
+    drop(listener);
+    let room = Room::open(folder.path(), vec![OF, dead, instance().await]).unwrap();
+    let waiting = [ask(folder.path(), "hello").await, ask(folder.path(), "there").await];
+    timeout(CONNECT, room.is_back()).await.unwrap();
+    room.let_on(vec![dead, instance().await]);
+    for (stream, said) in waiting.into_iter().zip(["hello", "there"]) {
+        assert_eq!(answer(stream).await, said);
+    }
+}
+
+#[tokio::test]
 async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
     let folder = tempfile::tempdir().unwrap();
     let room = Room::open(folder.path(), vec![OF]).unwrap();
