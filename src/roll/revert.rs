@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Order;
-use crate::model::instance::Instance;
+use crate::model::instance::{Instance, Phase};
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 
@@ -58,10 +58,13 @@ pub async fn revert<E: Engine, J: Journal>(
     Ok(kept.is_some())
 }
 
-/// The one that most likely shows what went wrong: it has ended, or is the last.
+/// The one that most likely shows what went wrong: it has ended, or is the last. One that was never started has no logs.
 fn worth_keeping<'a>(ours: &[&'a Instance], service: &str) -> Option<&'a Instance> {
     let of_service = ours.iter().copied().filter(|instance| instance.service == service);
-    of_service.max_by_key(|instance| (!instance.running(), instance.condition.restarts, instance.number))
+    of_service.max_by_key(|instance| {
+        let begun = instance.condition.phase != Phase::Created;
+        (begun, !instance.running(), instance.condition.restarts, instance.number)
+    })
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
