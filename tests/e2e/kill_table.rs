@@ -276,6 +276,8 @@ fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
     world.whole_with(&apps.iter().flat_map(App::names).collect::<Vec<_>>());
     let end = ends(world, &apps, &moment);
     told(world, &apps);
+    // Before the kill: who has waited may be on its way through the agent.
+    let all = client.stop();
     world.kill();
 
     let outcome = world.runs().into_iter().find(|run| Some(run.id) == cut_off).and_then(|run| run.outcome);
@@ -285,7 +287,6 @@ fn killed_at(world: &mut World, act: &mut impl Act, point: &Point) -> Row {
         Some(Outcome::Succeeded) => "finishing",
         other => panic!("cut off after {moment}, the run ended with {other:?}"),
     };
-    let all = client.stop();
     let asked = all.len();
     let good = |asked: &Asked, app: &App| {
         let says: Vec<&str> = app.says.iter().map(String::as_str).collect();
