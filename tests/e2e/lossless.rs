@@ -65,26 +65,34 @@ fn live(world: &mut World, compose: &str) {
     world.live(&first);
 }
 
+fn loads(world: &World) -> [Load; 3] {
+    [
+        Load::start(world.port, WEB, Kind::New, 30),
+        Load::start(world.port, WEB, Kind::Kept, 30),
+        Load::start(world.port, "/take", Kind::Post, 10),
+    ]
+}
+
+fn lost_nothing(loads: [Load; 3], flips: usize) {
+    for load in loads {
+        let (kind, seen) = load.stop();
+        assert_eq!((seen.failed, seen.flips), (0, flips), "{kind:?}: {seen:?}");
+        assert!(seen.asked > 50 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
+    }
+}
+
 #[test]
 fn no_client_of_any_kind_loses_a_request_or_sees_the_old_version_again() {
     let mut world = World::empty();
     let compose = sturdy(&world) + CALLER;
     live(&mut world, &compose);
-    let loads = [
-        Load::start(world.port, WEB, Kind::New, 30),
-        Load::start(world.port, WEB, Kind::Kept, 30),
-        Load::start(world.port, "/take", Kind::Post, 10),
-    ];
+    let loads = loads(&world);
     for version in 2..=4 {
         let revision = world.push_version("web", version);
         world.deliver(&revision);
         world.live(&revision);
     }
-    for load in loads {
-        let (kind, seen) = load.stop();
-        assert_eq!((seen.failed, seen.flips), (0, 3), "{kind:?}: {seen:?}");
-        assert!(seen.asked > 50 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
-    }
+    lost_nothing(loads, 3);
     let answers = docker(&["logs", &world.container("caller")]);
     let told: Vec<&str> = answers.lines().skip_while(|line| *line != "web 1").collect();
     let mut met = told.clone();
@@ -94,17 +102,8 @@ fn no_client_of_any_kind_loses_a_request_or_sees_the_old_version_again() {
     assert!(!hosts.contains("agent"), "{hosts}");
 }
 
-#[test]
-fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_after_a_failure() {
-    let mut world = World::empty();
-    let mounts = "build: ./web\n    deploy: {update_config: {order: stop-first}}";
-    let compose = sturdy(&world).replace("build: ./web", mounts);
-    live(&mut world, &compose);
-    let loads = [
-        Load::start(world.port, WEB, Kind::New, 30),
-        Load::start(world.port, WEB, Kind::Kept, 30),
-        Load::start(world.port, "/take", Kind::Post, 10),
-    ];
+/// `web`, which stops first, in its second version, then in one that fails, then in its third. Returns its Dockerfile.
+fn goes_and_comes_back(world: &mut World) -> String {
     let second = world.push_version("web", 2);
     world.deliver(&second);
     let run = world.live(&second);
@@ -122,6 +121,17 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
     let third = world.push_version("web", 3);
     world.deliver(&third);
     world.live(&third);
+    good
+}
+
+#[test]
+fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_after_a_failure() {
+    let mut world = World::empty();
+    let mounts = "build: ./web\n    deploy: {update_config: {order: stop-first}}";
+    let compose = sturdy(&world).replace("build: ./web", mounts);
+    live(&mut world, &compose);
+    let loads = loads(&world);
+    let good = goes_and_comes_back(&mut world);
 
     // It answers nobody, and somebody pushes again before the gate has lost its patience.
     let hangs = world.repo.change("web/Dockerfile", "FROM agenttest-base:1\nCMD [\"sleep\", \"60\"]\n");
@@ -136,11 +146,7 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
     world.deliver(&fourth);
     world.live(&fourth);
     assert!(matches!(world.ended(&hangs).outcome, Some(Outcome::Superseded { .. })), "nothing was hurried");
-    for load in loads {
-        let (kind, seen) = load.stop();
-        assert_eq!((seen.failed, seen.flips), (0, 3), "{kind:?}: {seen:?}");
-        assert!(seen.asked > 30 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
-    }
+    lost_nothing(loads, 3);
 }
 
 #[test]
@@ -149,32 +155,9 @@ fn requests_wait_for_several_that_stop_first() {
     let several = "build: ./web\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
     let compose = sturdy(&world).replace("build: ./web", several);
     live(&mut world, &compose);
-    let loads = [
-        Load::start(world.port, WEB, Kind::New, 30),
-        Load::start(world.port, WEB, Kind::Kept, 30),
-        Load::start(world.port, "/take", Kind::Post, 10),
-    ];
-    let second = world.push_version("web", 2);
-    world.deliver(&second);
-    let run = world.live(&second);
-    let gap = |entry: &Entry| matches!(entry, Entry::Gap { held: true, .. });
-    assert!(world.log(&run).iter().any(gap), "{:#?}", world.log(&run));
-
-    let good = std::fs::read_to_string(world.repo.tree().join("web/Dockerfile")).expect("a Dockerfile");
-    world.repo.write("web/Dockerfile", format!("{good}CMD [\"false\"]\n"));
-    let broken = world.repo.push("web is broken");
-    world.deliver(&broken);
-    world.failed(&broken);
-
-    world.repo.write("web/Dockerfile", &good);
-    let third = world.push_version("web", 3);
-    world.deliver(&third);
-    world.live(&third);
-    for load in loads {
-        let (kind, seen) = load.stop();
-        assert_eq!((seen.failed, seen.flips), (0, 2), "{kind:?}: {seen:?}");
-        assert!(seen.asked > 30 && (kind != Kind::Kept || seen.reused > 50), "{kind:?}: {seen:?}");
-    }
+    let loads = loads(&world);
+    goes_and_comes_back(&mut world);
+    lost_nothing(loads, 2);
 }
 
 #[test]
