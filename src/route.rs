@@ -33,7 +33,7 @@ pub use room::Room;
 pub const MOUNTED: &str = "/etc/nginx/agent";
 /// What nginx reads.
 pub const LIVE: &str = "nginx.conf";
-/// What it read before the last switch.
+/// What it read before the last switch, or what it would have read after one that failed.
 pub const PREVIOUS: &str = "previous.conf";
 const CANDIDATE: &str = "candidate.conf";
 

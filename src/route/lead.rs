@@ -43,7 +43,7 @@ impl Folder<'_> {
             };
             links.iter().map(|(name, at)| (name.clone(), to(name, at))).collect()
         };
-        let (now, back) = (entries(links, away), set(&entries(back, &BTreeSet::new())));
+        let (now, back) = (entries(links, away), entries(back, &BTreeSet::new()));
         let led = tokio::task::spawn_blocking(move || lead(&path, &now, &back)).await;
         let led = led.unwrap_or_else(|error| Err(io::Error::other(error)));
         led.map_err(|source| RouteError::File {
@@ -59,33 +59,53 @@ fn set(links: &[(String, String)]) -> String {
     hex::encode(&Sha256::digest(format!("{links:?}"))[..8])
 }
 
-/// `links`: names, and the names of what they lead to. `back`: a set that stays, if it is there: the way back must not
-/// fail by a full disk.
-fn lead(folder: &Path, links: &[(String, String)], back: &str) -> io::Result<()> {
-    let there = |(name, to): &(String, String)| {
-        let leads = std::fs::canonicalize(folder.join(LIVE).join(name));
+/// Whether this folder has all these links; it may have others.
+fn leads(folder: &Path, links: &[(String, String)]) -> bool {
+    links.iter().all(|(name, to)| {
+        let leads = std::fs::canonicalize(folder.join(name));
         leads.is_ok_and(|leads| leads.file_name() == Some(to.as_ref()))
-    };
-    if links.iter().all(there) {
+    })
+}
+
+/// `links`: names, and the names of what they lead to. `back`: links for which a folder stays, if one is there: the way
+/// back must not fail by a full disk, and takes what it finds.
+fn lead(folder: &Path, links: &[(String, String)], back: &[(String, String)]) -> io::Result<()> {
+    if leads(&folder.join(LIVE), links) {
         return Ok(());
     }
-    let set = set(links);
-    let wanted = Path::new(TARGETS).join(&set);
     let before = std::fs::read_link(folder.join(LIVE)).ok();
     // nginx's workers, which look the links up, run as another user.
     open_to_all(folder)?;
     let targets = folder.join(TARGETS);
     open_to_all(&targets)?;
-    if !targets.join(&set).exists() {
-        write(&targets, &set, links)?;
-    }
+    let set = match sets(&targets)?.into_iter().find(|set| leads(&targets.join(set), links)) {
+        Some(set) => set,
+        None => {
+            let set = set(links);
+            write(&targets, &set, links)?;
+            set
+        }
+    };
     let aside = folder.join(".live.unfinished");
     forget(std::fs::remove_file(&aside))?;
-    symlink(&wanted, &aside)?;
+    symlink(Path::new(TARGETS).join(&set), &aside)?;
     std::fs::rename(&aside, folder.join(LIVE))?;
     synced(folder)?;
     let before = before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-    prune(&targets, &[Some(set.as_str()), before, Some(back)])
+    for old in sets(&targets)? {
+        let back = !back.is_empty() && leads(&targets.join(&old), back);
+        if old != set && Some(old.as_str()) != before && !back {
+            forget(std::fs::remove_dir_all(targets.join(old)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders that are there as a whole.
+fn sets(targets: &Path) -> io::Result<Vec<String>> {
+    let names = std::fs::read_dir(targets)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    let names: io::Result<Vec<Option<String>>> = names.collect();
+    Ok(names?.into_iter().flatten().filter(|name| !name.starts_with('.')).collect())
 }
 
 /// Whole or absent, whenever the agent is killed.
@@ -100,18 +120,10 @@ fn write(targets: &Path, set: &str, links: &[(String, String)]) -> io::Result<()
         symlink(to, aside.join(name))?;
     }
     synced(&aside)?;
+    // One that is there all the same is not whole.
+    forget(std::fs::remove_dir_all(targets.join(set)))?;
     std::fs::rename(&aside, targets.join(set))?;
     synced(targets)
-}
-
-fn prune(targets: &Path, kept: &[Option<&str>]) -> io::Result<()> {
-    for entry in std::fs::read_dir(targets)? {
-        let entry = entry?;
-        if !kept.contains(&entry.file_name().to_str()) {
-            forget(std::fs::remove_dir_all(entry.path()))?;
-        }
-    }
-    Ok(())
 }
 
 fn open_to_all(folder: &Path) -> io::Result<()> {
@@ -169,6 +181,26 @@ mod tests {
         Folder(&path).lead(&links(1), &links(1), &away).await.unwrap();
         assert_eq!(seen(&path, "web_80"), PathBuf::from("wait-10.0.0.9-1.sock"));
         assert_eq!(seen(&path, "two_80~0"), PathBuf::from("wait-10.0.0.5-80.sock"));
+    }
+
+    #[tokio::test]
+    async fn the_way_back_finds_its_links_after_any_number_of_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nginx");
+        let back = links(1);
+        let mut before = back.clone();
+        before.insert("old_80~0".to_owned(), back["web_80"].clone());
+        Folder(&path).lead(&before, &back, &BTreeSet::new()).await.unwrap();
+        let first = std::fs::read_link(path.join(LIVE)).unwrap();
+        for away in [&["10.0.0.9:1"][..], &["10.0.0.9:1", "10.0.0.5:80"], &["10.0.0.5:80"]] {
+            let away = away.iter().map(|at| at.parse().unwrap()).collect();
+            Folder(&path).lead(&before, &back, &away).await.unwrap();
+            assert_ne!(std::fs::read_link(path.join(LIVE)).unwrap(), first);
+        }
+        // A full disk has no room for another.
+        std::fs::write(path.join("targets/.unfinished"), "").unwrap();
+        Folder(&path).lead(&back, &back, &BTreeSet::new()).await.unwrap();
+        assert_eq!(std::fs::read_link(path.join(LIVE)).unwrap(), first);
     }
 
     #[tokio::test]

@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 /// The instances that each name leads to; none for a service without one.
 pub type Links = BTreeMap<String, Vec<SocketAddrV4>>;
 
-/// These links, and those of another text that workers may still go by: to the first instance of the same upstream. What
-/// these do not know leads where it led.
+/// These links, and those of another text that workers may still go by: to the first instance of the same upstream, alone
+/// for as long as they do, because a block of the other text may be of instances that have stopped. What these do not know
+/// leads where it led.
 pub fn with_others(links: &Links, others: &Links) -> Links {
     let one = |name: &str| {
         let same = links.iter().find(|(link, _)| upstream_of(link) == upstream_of(name));
