@@ -20,6 +20,12 @@ async fn in_front_of_echo(fact: &str, routes: impl Fn(u16) -> Vec<Route>) -> Sit
     site
 }
 
+async fn post(site: &Site, path: &str, bytes: usize) -> u16 {
+    let body = Full::new(Bytes::from(vec![b'x'; bytes]));
+    let request = Request::post(path).header("host", "x").body(body).unwrap();
+    send(site.address(), 80, request).await.unwrap().status().as_u16()
+}
+
 fn lines(answer: &Response<String>) -> Vec<&str> {
     answer.body().lines().collect()
 }
@@ -149,14 +155,18 @@ async fn a_body_may_be_as_big_as_its_route_says() {
         ]
     })
     .await;
-    let post = async |path: &str, bytes: usize| {
-        let body = Full::new(Bytes::from(vec![b'x'; bytes]));
-        let request = Request::post(path).header("host", "x").body(body).unwrap();
-        send(site.address(), 80, request).await.unwrap().status().as_u16()
-    };
+    let post = async |path: &str, bytes: usize| post(&site, path, bytes).await;
     assert_eq!((post("/small/", 1024).await, post("/small/", 1025).await), (200, 413));
     assert_eq!((post("/usual/", 10 << 20).await, post("/usual/", (10 << 20) + 1).await), (200, 413));
     assert_eq!(post("/any/", 30 << 20).await, 200);
+}
+
+#[tokio::test]
+async fn a_body_of_usual_size_is_not_written_to_a_file() {
+    let site = in_front_of_echo("buffered", |port| vec![Route { port, ..route("echo", "/") }]).await;
+    assert_eq!((post(&site, "/usual", 128 << 10).await, post(&site, "/large", 1 << 20).await), (200, 200));
+    assert!(site.logged("buffered to a temporary file").await.contains("/large"));
+    assert!(!site.nginx_log().await.contains("/usual HTTP/1.1\", host"), "{}", site.nginx_log().await);
 }
 
 #[tokio::test]
