@@ -157,18 +157,25 @@ impl<E: Engine> Nginx<'_, E> {
         }
     }
 
-    /// Opens a room for what goes to each of these upstreams now, if nginx's configuration knows rooms; [`Nginx::lead`]
-    /// leads there what is away.
+    /// Opens a room for what goes to each of these upstreams by the text, or by the live file, if that knows rooms;
+    /// [`Nginx::lead`] and [`Nginx::switch`] lead there what is away.
     ///
     /// # Errors
     /// The folder cannot be read or written.
-    pub async fn rooms(&self, upstreams: &BTreeSet<String>) -> Result<Vec<Room>, RouteError> {
-        let live = Folder(self.folder).read(LIVE).await?.unwrap_or_default();
-        let live = String::from_utf8_lossy(&live);
-        if !room::is_known(&live) {
+    pub async fn rooms(
+        &self,
+        upstreams: &BTreeSet<String>,
+        text: Option<&str>,
+    ) -> Result<Vec<Room>, RouteError> {
+        let text = match text {
+            Some(text) => text.as_bytes().to_owned(),
+            None => Folder(self.folder).read(LIVE).await?.unwrap_or_default(),
+        };
+        let text = String::from_utf8_lossy(&text);
+        if !room::is_known(&text) {
             return Ok(Vec::new());
         }
-        let links = links(&live);
+        let links = links(&text);
         let links = links.iter().filter(|(name, _)| upstreams.contains(upstream_of(name)));
         let rooms = links.filter(|(_, to)| !to.is_empty());
         let rooms: std::io::Result<Vec<Room>> =

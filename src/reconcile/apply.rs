@@ -117,17 +117,19 @@ impl<E: Engine> Act<'_, E> {
         let observed = self.world.engine.observe(&self.desired.stack).await?;
         // Before nginx: what it sends requests to again must not call what goes, nor may nginx itself look names up there.
         self.rolling().lead_to_old(&observed).await;
-        if let (Some(text), Some(before)) = (nginx_before, self.before)
-            && before.proxy().is_some()
-            && self.began_to_switch().await?
-        {
+        let back = match (nginx_before, self.before) {
+            (Some(text), Some(before)) if before.proxy().is_some() && self.began_to_switch().await? => {
+                Some((text, before))
+            }
+            _ => None,
+        };
+        self.hold_again(&observed, back.as_ref().map(|(text, _)| text.as_str())).await;
+        if let Some((text, before)) = back {
             let running = self.world.proxy_instance(before, &observed, |run| run == self.run);
-            let nginx = self.world.nginx(before, running);
-            if let Some(nginx) = nginx {
+            if let Some(nginx) = self.world.nginx(before, running) {
                 Nginx { away: self.away(), ..nginx }.switch(&text, &[]).await?;
             }
         }
-        self.hold_again(&observed).await;
         let kept = roll::revert(&self.rolling(), keep).await;
         // Whatever could not be put back: what is there again is found again.
         let led = self.let_back().await;

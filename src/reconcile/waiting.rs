@@ -24,30 +24,31 @@ pub(super) type Waiting = Mutex<Vec<(String, Room)>>;
 
 impl<E: Engine> Hold for Act<'_, E> {
     fn hold<'a>(&'a self, service: &'a str) -> BoxFuture<'a, bool> {
-        async move {
-            match self.hold_back(service).await {
-                Ok(held) => held,
-                // Then they fail, as they do wherever nobody answers.
-                Err(error) => {
-                    tracing::warn!(
-                        "requests for {service} fail until it is there again, they cannot wait: {}",
-                        report::line(&error)
-                    );
-                    false
-                }
-            }
-        }
-        .boxed()
+        self.hold_by(service, None).boxed()
     }
 }
 
 impl<E: Engine> Act<'_, E> {
-    async fn hold_back(&self, service: &str) -> Result<bool, RouteError> {
+    async fn hold_by(&self, service: &str, text: Option<&str>) -> bool {
+        match self.hold_back(service, text).await {
+            Ok(held) => held,
+            // Then they fail, as they do wherever nobody answers.
+            Err(error) => {
+                tracing::warn!(
+                    "requests for {service} fail until it is there again, they cannot wait: {}",
+                    report::line(&error)
+                );
+                false
+            }
+        }
+    }
+
+    async fn hold_back(&self, service: &str, text: Option<&str>) -> Result<bool, RouteError> {
         let Some(before) = self.before else { return Ok(false) };
         let Some(nginx) = self.world.nginx(before, None) else { return Ok(false) };
         let routes = before.routes.iter().filter(|route| route.service == service);
         let upstreams = routes.map(|route| upstream_name(service, route.port)).collect();
-        let rooms = nginx.rooms(&upstreams).await?;
+        let rooms = nginx.rooms(&upstreams, text).await?;
         let held = !rooms.is_empty();
         self.rooms(|waiting| waiting.extend(rooms.into_iter().map(|room| (service.to_owned(), room))));
         Nginx { away: self.away(), ..nginx }.lead().await?;
@@ -75,7 +76,8 @@ impl<E: Engine> Act<'_, E> {
 
     /// On the way back: what has stopped first is started again only now, and nobody waits for it any more who had been
     /// passed on to a new one, or if the agent was killed meanwhile. What starts first may have ended by itself, all of it.
-    pub(super) async fn hold_again(&self, observed: &Observed) {
+    /// `text`: what nginx is about to read, if not the live file; the rooms are there before it leads to them.
+    pub(super) async fn hold_again(&self, observed: &Observed, text: Option<&str>) {
         let stopped = |old: &&OldInstance| {
             observed.instances.iter().any(|there| there.id == old.id && !there.running())
         };
@@ -86,7 +88,7 @@ impl<E: Engine> Act<'_, E> {
         };
         for roll in self.plan.rolls.iter().filter(nobody) {
             if !self.rooms(|waiting| waiting.iter().any(|(service, _)| *service == roll.service)) {
-                self.hold(&roll.service).await;
+                self.hold_by(&roll.service, text).await;
             }
         }
     }

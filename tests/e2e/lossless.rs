@@ -161,6 +161,31 @@ fn requests_wait_for_several_that_stop_first() {
 }
 
 #[test]
+fn an_agent_killed_after_a_switch_loses_nobody_who_comes_later() {
+    let mut world = World::empty();
+    let several = "build: ./web\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
+    let compose = sturdy(&world).replace("build: ./web", several);
+    live(&mut world, &compose);
+    let file = world.state().join("nginx/nginx.conf");
+    // Before nginx has heard of the new file, and when it goes by it already, but the record does not say so.
+    for (version, after) in [(2, 0), (3, 150)] {
+        let read = || std::fs::read_to_string(&file).expect("nginx's file");
+        let before = read();
+        let revision = world.push_version("web", version);
+        world.deliver(&revision);
+        world.eventually("the switch", || (read() != before).then_some(()));
+        std::thread::sleep(Duration::from_millis(after));
+        world.kill();
+        let load = Load::start(world.port, WEB, Kind::New, 50);
+        std::thread::sleep(Duration::from_millis(500));
+        world.start();
+        world.live(&revision);
+        let (_, seen) = load.stop();
+        assert_eq!(seen.failed, 0, "{version}: {seen:?}");
+    }
+}
+
+#[test]
 fn requests_wait_for_what_stops_first_also_when_it_comes_back_because_nginx_was_changed_for_the_worse() {
     let mut world = World::empty();
     let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \
