@@ -179,7 +179,7 @@ fn an_agent_killed_after_a_switch_loses_nobody_who_comes_later() {
         let load = Load::start(world.port, WEB, Kind::New, 50);
         std::thread::sleep(Duration::from_millis(500));
         world.start();
-        world.live(&revision);
+        world.eventually("the release", || (world.applied()? == revision).then_some(()));
         let (_, seen) = load.stop();
         assert_eq!(seen.failed, 0, "{version}: {seen:?}");
     }
