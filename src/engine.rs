@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 
 use crate::model::class::Class;
 use crate::model::instance::{
-    Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, Template, VolumeSpec,
+    Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, RestartSpec, Template, VolumeSpec,
 };
 
 /// What to build and how to name the result.
@@ -162,6 +162,14 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Sends the stop signal, waits for the grace of the template it was made from, then kills. An instance that
     /// does not run is no error.
     fn stop(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// From now on this decides whether the engine starts the instance when it ends, and when the engine itself starts:
+    /// `always` then means also what was stopped.
+    fn keep_up(
+        &self,
+        id: &InstanceId,
+        restart: &RestartSpec,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Gives the instance another name of its own.
     fn rename(&self, id: &InstanceId, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;

@@ -46,6 +46,12 @@ pub trait Journal: Sync {
 pub trait Hold: Sync {
     /// Requests for the service wait from now on, because nobody will answer them for a while. Returns whether they do.
     fn hold<'a>(&'a self, service: &'a str) -> BoxFuture<'a, bool>;
+
+    /// Whether requests for the service wait.
+    fn holds(&self, service: &str) -> bool;
+
+    /// What they wait for is there again: they go there, and so does whoever comes.
+    fn let_back<'a>(&'a self, service: &'a str) -> BoxFuture<'a, ()>;
 }
 
 /// The log could not be written, so nothing more may be done.

@@ -33,7 +33,7 @@ use super::{
     Begin, BuildOrder, Engine, EngineError, EngineFacts, Finished, Happening, LineSink, TarStream, Written,
 };
 use crate::model::instance::{
-    Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, Template, VolumeSpec,
+    Condition, Identity, InstanceId, NetworkSpec, NetworkUse, Observed, RestartSpec, Template, VolumeSpec,
 };
 
 #[derive(Clone)]
@@ -119,6 +119,10 @@ impl Engine for Docker {
 
     async fn stop(&self, id: &InstanceId) -> Result<(), EngineError> {
         self.stop_instance(id).await
+    }
+
+    async fn keep_up(&self, id: &InstanceId, restart: &RestartSpec) -> Result<(), EngineError> {
+        self.set_restart(id, restart).await
     }
 
     async fn rename(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {

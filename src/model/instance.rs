@@ -155,6 +155,13 @@ pub struct RestartSpec {
     pub max_retries: i64,
 }
 
+impl RestartSpec {
+    /// It stays as it ends.
+    pub fn never() -> Self {
+        Self { policy: "no".to_owned(), max_retries: 0 }
+    }
+}
+
 /// What is an instance's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -40,6 +40,13 @@ pub struct Route {
     pub timeout: Option<Duration>,
 }
 
+impl Route {
+    /// Whether it leads the same requests to the same place, wherever its label stands by now.
+    pub fn leads_as(&self, other: &Self) -> bool {
+        Self { place: other.place.clone(), ..self.clone() } == *other
+    }
+}
+
 /// What else the text depends on. Stored in releases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -37,6 +37,8 @@ fn standing(desired: &Desired, observed: &Observed, stays: impl Fn(&str) -> bool
         let address = instance.endpoints.get(network).and_then(|endpoint| endpoint.address);
         if let Some(address) = address
             && stays(&instance.id.0)
+            // Of an earlier version, if a run that was cut short has left it to finish.
+            && !instance.dismissed()
         {
             upstreams.entry(instance.service.clone()).or_default().push(address);
         }

@@ -196,7 +196,9 @@ impl<E: Engine> Act<'_, E> {
     /// Routes that lead somewhere new: only these are asked, the others answer as before.
     fn changed_routes(&self) -> Vec<Route> {
         let rolled = |route: &Route| self.plan.rolls.iter().any(|roll| roll.service == route.service);
-        let known = |route: &Route| self.before.is_some_and(|before| before.routes.contains(route));
+        let known = |route: &Route| {
+            self.before.is_some_and(|before| before.routes.iter().any(|known| known.leads_as(route)))
+        };
         self.desired.routes.iter().filter(|route| rolled(route) || !known(route)).cloned().collect()
     }
 

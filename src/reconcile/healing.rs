@@ -46,7 +46,7 @@ impl<E: Engine> Reconciler<E> {
         }
         self.remove_gone(&observed).await?;
         let asked = matches!(reason, Reason::Boot | Reason::Cli);
-        if plan.is_empty() && !(asked && self.nginx_is_behind(desired, &observed)?) {
+        if plan.is_empty() && !self.nginx_is_behind(desired, &observed, asked)? {
             return Ok(());
         }
         let services: Vec<String> = plan.rolls.iter().map(|roll| roll.service.clone()).collect();
@@ -80,8 +80,9 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Whether nginx has another configuration than it would get now: its file is gone, or the agent's own
-    /// configuration has changed since. What a person edited stays until the next release.
-    fn nginx_is_behind(&self, desired: &Desired, observed: &Observed) -> Result<bool, Trouble> {
+    /// configuration has changed since. What a person edited stays until the next release. If nobody `asked`, only
+    /// instances count that have other addresses by now: the engine gives them where the agent cannot.
+    fn nginx_is_behind(&self, desired: &Desired, observed: &Observed, asked: bool) -> Result<bool, Trouble> {
         if desired.proxy().is_none() {
             return Ok(false);
         }
@@ -90,7 +91,8 @@ impl<E: Engine> Reconciler<E> {
         let text = text.map_err(|problem| vec![problem])?;
         let live = self.live_nginx().unwrap_or_default();
         let edited = !live.is_empty() && nginx::is_edited(&live);
-        Ok(!edited && nginx::generation(&live) != nginx::generation(&text))
+        let moved = nginx::links(&live) != nginx::links(&text);
+        Ok(!edited && (moved || asked && nginx::generation(&live) != nginx::generation(&text)))
     }
 
     /// Wakes the loop when something happens to the stack's containers, and slowly by itself.

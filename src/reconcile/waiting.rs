@@ -20,11 +20,32 @@ use crate::route::{Nginx, Room, RouteError};
 use super::apply::Act;
 
 /// Where requests wait in a run, by service. Dropped, it refuses them.
-pub(super) type Waiting = Mutex<Vec<(String, Room)>>;
+#[derive(Default)]
+pub(super) struct Waiting {
+    rooms: Mutex<Vec<(String, Room)>>,
+    /// Services come back side by side; one at a time says where nginx leads.
+    leading: tokio::sync::Mutex<()>,
+}
 
 impl<E: Engine> Hold for Act<'_, E> {
     fn hold<'a>(&'a self, service: &'a str) -> BoxFuture<'a, bool> {
         self.hold_by(service, None).boxed()
+    }
+
+    fn holds(&self, service: &str) -> bool {
+        self.rooms(|waiting| waiting.iter().any(|(of, _)| of == service))
+    }
+
+    fn let_back<'a>(&'a self, service: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            // It is tried once more when everything is back.
+            if self.holds(service)
+                && let Err(error) = self.let_in(|of| of == service).await
+            {
+                tracing::warn!("{}", report::line(&error));
+            }
+        }
+        .boxed()
     }
 }
 
@@ -51,7 +72,7 @@ impl<E: Engine> Act<'_, E> {
         let rooms = nginx.rooms(&upstreams, text).await?;
         let held = !rooms.is_empty();
         self.rooms(|waiting| waiting.extend(rooms.into_iter().map(|room| (service.to_owned(), room))));
-        Nginx { away: self.away(), ..nginx }.lead().await?;
+        self.lead(nginx).await?;
         Ok(held)
     }
 
@@ -87,7 +108,7 @@ impl<E: Engine> Act<'_, E> {
             gone > 0 && (roll.order == Order::StopFirst || gone == serving.len())
         };
         for roll in self.plan.rolls.iter().filter(nobody) {
-            if !self.rooms(|waiting| waiting.iter().any(|(service, _)| *service == roll.service)) {
+            if !self.holds(&roll.service) {
                 self.hold_by(&roll.service, text).await;
             }
         }
@@ -95,16 +116,26 @@ impl<E: Engine> Act<'_, E> {
 
     /// Once the old ones are there again: who waits goes where it would have gone, and so does whoever comes.
     pub(super) async fn let_back(&self) -> Result<(), RouteError> {
-        let waiting = self.rooms(std::mem::take);
+        self.let_in(|_| true).await
+    }
+
+    async fn let_in(&self, of: impl Fn(&str) -> bool) -> Result<(), RouteError> {
+        let waiting: Vec<_> =
+            self.rooms(|waiting| waiting.extract_if(.., |(service, _)| of(service)).collect());
         // In a hurry for something newer nobody has waited for that.
         join_all(waiting.iter().map(|(_, room)| room.is_back())).await;
         // Also without a room: an agent that was killed may have led requests to one.
         let led = match self.before.and_then(|before| self.world.nginx(before, None)) {
-            Some(nginx) => nginx.lead().await,
+            Some(nginx) => self.lead(nginx).await,
             None => Ok(()),
         };
         self.open(waiting, |_, of: &[SocketAddrV4]| of.to_vec()).await;
         led
+    }
+
+    async fn lead(&self, nginx: Nginx<'_, E>) -> Result<(), RouteError> {
+        let _one = self.waiting.leading.lock().await;
+        Nginx { away: self.away(), ..nginx }.lead().await
     }
 
     /// Opens all doors, and only then tells whom that was too late for.
@@ -130,6 +161,6 @@ impl<E: Engine> Act<'_, E> {
     }
 
     fn rooms<T>(&self, act: impl FnOnce(&mut Vec<(String, Room)>) -> T) -> T {
-        act(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.waiting.rooms.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

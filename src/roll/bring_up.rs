@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::model::desired::{Order, Service};
-use crate::model::instance::{Identity, InstanceId, Observed};
+use crate::model::instance::{Identity, InstanceId, Observed, RestartSpec};
 use crate::model::run::Entry;
 use crate::plan::diff::{NewInstance, OldInstance, Roll};
 
@@ -17,8 +17,8 @@ use super::gate::Since;
 use super::{Journal, JournalError, RollError, Rolling};
 
 /// What is open to an instance that stops first may take so long, while all others wait.
-const FINISH: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const FINISH: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
 /// the old ones still serve. `before`: what was there before anything was touched.
@@ -30,6 +30,11 @@ pub async fn bring_up<E: Engine, J: Journal>(
     before: &Observed,
 ) -> Result<(), RollError> {
     let mut waiting = Vec::new();
+    let early = |roll: &Roll| rolling.desired.services.get(&roll.service).is_some_and(named_from_the_start);
+    if rolling.plan.rolls.iter().any(|roll| roll.order == Order::StartFirst && early(roll)) {
+        // The engine's name service knows the new ones before they have passed.
+        rolling.lead_to_old(before).await;
+    }
     let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
     for wave in 0..=last {
         let rolls = rolling.plan.rolls.iter().filter(|roll| roll.wave == wave);
@@ -46,7 +51,6 @@ pub async fn bring_up<E: Engine, J: Journal>(
     }
     let Some((first, _)) = waiting.first() else { return Ok(()) };
     // Who has its names may call already: what was there, and what of the run's making has taken its place.
-    let early = |roll: &Roll| rolling.desired.services.get(&roll.service).is_some_and(named_from_the_start);
     let calls = |roll: &Roll| {
         roll.order == Order::StopFirst || early(roll) || roll.old.iter().all(|old| !old.serving)
     };
@@ -108,15 +112,22 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.engine.rename(&old.id, &aside(old)).await.map_err(&failed)?;
             }
         }
-        let mut created = Vec::new();
+        let (mut created, never) = (Vec::new(), RestartSpec::never());
         for new in &roll.new {
             created.push((new, self.create(roll, service, new).await?));
         }
+        // An engine that starts in the gap must not start it beside its successor.
+        let rest = roll.old.iter().map(|old| self.engine.keep_up(&old.id, &never));
+        try_join_all(rest).await.map_err(&failed)?;
         let (begun, mut gap) = (Instant::now(), None);
         let serving = roll.old.iter().any(|old| old.serving);
         let held = serving && self.hold.hold(&roll.service).await;
         if held {
             self.finish(roll).await?;
+        }
+        if self.newer.is_cancelled() {
+            // It may not have finished.
+            return Err(RollError::Newer);
         }
         let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
         try_join_all(stops).await.map_err(&failed)?;
@@ -140,7 +151,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
 
     /// What the old ones have begun ends before they are told to stop, if it ends soon: everybody else waits for that.
     async fn finish(&self, roll: &Roll) -> Result<(), JournalError> {
-        let patience = Patience { most: self.pace.drain.min(FINISH), look: LOOK };
+        let patience = Patience { most: self.pace.drain.min(FINISH), look: LOOK, yields: true };
         let serving = roll.old.iter().filter(|old| old.serving);
         let finished = serving.map(|old| async move {
             if let Drained::Open(connections) = self.drain(&old.id, patience).await {

@@ -18,6 +18,8 @@ pub(super) struct Patience {
     /// arrived by then. For each look the kernel walks through the sockets of the whole machine: milliseconds that
     /// requests would need.
     pub(super) look: Duration,
+    /// Whether it ends when something newer is to be reached.
+    pub(super) yields: bool,
 }
 
 /// How waiting for an old instance ended. The numbers are connections.
@@ -46,7 +48,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                     }
                 }
                 Some(open) if Instant::now() >= deadline => return Drained::Open(open),
-                Some(open) if self.newer.is_cancelled() => return Drained::Left(open),
+                Some(open) if patience.yields && self.newer.is_cancelled() => return Drained::Left(open),
                 Some(_) => quiet_since = None,
             }
             tokio::time::sleep(patience.look).await;

@@ -48,7 +48,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
     }
 
-    async fn watch(
+    pub(super) async fn watch(
         &self,
         service: &Service,
         id: &InstanceId,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Order;
-use crate::model::instance::InstanceId;
+use crate::model::instance::{InstanceId, RestartSpec};
 use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
 
@@ -89,7 +89,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         {
             return self.note(format!("{name}: {LEFT}")).await;
         }
-        match self.drain(&old.id, Patience { most: self.pace.drain, look: LOOK }).await {
+        match self.drain(&old.id, Patience { most: self.pace.drain, look: LOOK, yields: true }).await {
             Drained::Quiet => {}
             Drained::Open(connections) => {
                 let (service, name) = (of.clone(), name.clone());
@@ -100,7 +100,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             }
         }
         let ended = match keep {
-            true => self.engine.stop(&old.id).await,
+            true => self.put_aside(&old.id).await,
             false => self.end(&old.id).await,
         };
         match ended {
@@ -121,6 +121,12 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 () = tokio::time::sleep(linger) => false,
                 () = self.newer.cancelled() => true,
             }
+    }
+
+    /// Stops, and no start of the engine brings it back.
+    async fn put_aside(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.engine.keep_up(id, &RestartSpec::never()).await?;
+        self.engine.stop(id).await
     }
 
     /// Stops and removes.

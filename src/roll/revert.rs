@@ -3,18 +3,26 @@
 //! It looks only at the plan and at what the engine shows, so that it can finish what a killed agent began.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Order;
-use crate::model::instance::{Instance, Phase};
+use crate::model::instance::{Instance, Observed, Phase};
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 
-use super::{
-    Journal, JournalError, RollError, Rolling, bring_up::aside, callers::leave_callers, gate::Since,
-};
+use super::bring_up::{FINISH, LOOK, aside};
+use super::callers::leave_callers;
+use super::drain::{Drained, Patience};
+use super::gate::Since;
+use super::{Journal, JournalError, RollError, Rolling};
+
+const OLD: &str = "the old release";
+/// Nobody's request waits longer for what comes back.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Undoes everything the run did to containers. Requests must already go to the old instances again.
 ///
@@ -24,37 +32,44 @@ pub async fn revert<E: Engine, J: Journal>(
     rolling: &Rolling<'_, E, J>,
     keep: Option<&str>,
 ) -> Result<bool, RollError> {
-    let failed = |source| RollError::Engine { service: "the old release".into(), source };
-    let observed = rolling.engine.observe(&rolling.desired.stack).await.map_err(failed)?;
+    let observed = rolling.observe_old().await?;
     let (ours, others): (Vec<&Instance>, Vec<&Instance>) =
         observed.instances.iter().partition(|instance| rolling.brought(instance));
-    // Those that hold a port, a name or an address that the old ones need must be gone first.
-    let kept = keep.and_then(|service| worth_keeping(&ours, service));
-    let removed = join_all(ours.iter().map(|instance| async {
-        match kept {
-            Some(kept) if kept.id == instance.id => rolling.keep_own(instance, &observed.failed).await,
-            _ => rolling.remove_own(instance).await,
-        }
+    let (ours, failed) = (&ours, &observed.failed);
+    let kept = keep.and_then(|service| worth_keeping(ours, service));
+    // Each service by itself: a new one that takes its time to end keeps no other's old ones from coming back.
+    let mut services: BTreeSet<&str> = rolling.olds().map(|(service, _)| service).collect();
+    services.extend(ours.iter().map(|own| own.service.as_str()));
+    let others = &others;
+    let done = join_all(services.into_iter().map(|service| async move {
+        let own = ours.iter().filter(|own| own.service == *service);
+        let gone = own.map(|own| async move {
+            let finished = rolling.let_finish(own).await;
+            let gone = match kept {
+                Some(kept) if kept.id == own.id => rolling.keep_own(own, failed).await,
+                _ => rolling.remove_own(own).await,
+            };
+            finished.and(gone)
+        });
+        let gone: Result<(), JournalError> = join_all(gone).await.into_iter().collect();
+        (service, gone, rolling.bring_back(service, others).await)
     }))
     .await;
-    let olds = rolling.plan.rolls.iter().flat_map(|roll| &roll.old);
-    let olds = olds.chain(rolling.plan.removals.iter().flat_map(|removal| &removal.old));
-    let olds: Vec<&OldInstance> = olds.filter(|old| old.serving).collect();
-    let back = others.iter().filter_map(|instance| {
-        let old = olds.iter().find(|old| old.id == instance.id)?;
-        Some(rolling.put_back(instance, old))
-    });
-    let results: Vec<Result<(), EngineError>> = join_all(back).await;
     leave_callers(&observed).await;
-    results.into_iter().collect::<Result<(), _>>().map_err(failed)?;
+    let mut results = Vec::new();
+    for (service, gone, back) in done {
+        results.push(gone.map_err(RollError::from));
+        // What it needs (a port, a name, an address) may have been with another service's new one, which is gone now.
+        results.push(match back {
+            Err(RollError::Engine { .. }) => {
+                let seen = rolling.observe_old().await?;
+                rolling.bring_back(service, &seen.instances.iter().collect::<Vec<_>>()).await
+            }
+            back => back,
+        });
+    }
     // Only now: a log that cannot be written must not keep the old ones from coming back.
-    removed.into_iter().collect::<Result<(), _>>()?;
-    let stopped = others.iter().filter(|instance| !instance.running());
-    let started = stopped.filter(|instance| olds.iter().any(|old| old.id == instance.id));
-    join_all(started.map(|instance| rolling.settled(instance)))
-        .await
-        .into_iter()
-        .collect::<Result<(), _>>()?;
+    results.into_iter().collect::<Result<(), _>>()?;
     Ok(kept.is_some())
 }
 
@@ -68,6 +83,55 @@ fn worth_keeping<'a>(ours: &[&'a Instance], service: &str) -> Option<&'a Instanc
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+    async fn observe_old(&self) -> Result<Observed, RollError> {
+        self.engine.observe(&self.desired.stack).await.map_err(Self::failed(OLD))
+    }
+
+    /// What served before, by service.
+    fn olds(&self) -> impl Iterator<Item = (&str, &OldInstance)> {
+        let rolled = self.plan.rolls.iter().map(|roll| (&roll.service, &roll.old));
+        let removed = self.plan.removals.iter().map(|removal| (&removal.service, &removal.old));
+        let all =
+            rolled.chain(removed).flat_map(|(service, old)| old.iter().map(|old| (service.as_str(), old)));
+        all.filter(|(_, old)| old.serving)
+    }
+
+    /// What of the service served before serves again, and who has waited for it goes on. `there`: what the engine shows.
+    async fn bring_back(&self, service: &str, there: &[&Instance]) -> Result<(), RollError> {
+        let olds = self.olds().filter(|(of, _)| *of == service);
+        let olds: Vec<(&Instance, &OldInstance)> = olds
+            .filter_map(|(_, old)| Some((*there.iter().find(|instance| instance.id == old.id)?, old)))
+            .collect();
+        let back = join_all(olds.iter().map(|(instance, old)| self.put_back(instance, old))).await;
+        back.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))?;
+        let started = olds.iter().filter(|(instance, _)| !instance.running());
+        let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
+        self.hold.let_back(service).await;
+        Ok(settled.into_iter().collect::<Result<(), _>>()?)
+    }
+
+    /// Requests do not reach it any more. Those that did are answered first, within bounds: for what stops first all
+    /// others wait meanwhile, and something newer does too.
+    async fn let_finish(&self, own: &Instance) -> Result<(), JournalError> {
+        if !own.admitted() || !own.running() {
+            return Ok(());
+        }
+        let hurry = self.newer.is_cancelled() || self.stops_first(&own.service);
+        let most = if hurry { self.pace.drain.min(FINISH) } else { self.pace.drain };
+        match self.drain(&own.id, Patience { most, look: LOOK, yields: false }).await {
+            Drained::Open(connections) => {
+                let (service, name) = (own.service.clone(), own.name.clone());
+                self.journal.write(Entry::Cut { service, name, connections }).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stops_first(&self, service: &str) -> bool {
+        let first = |roll: &Roll| roll.service == service && roll.order == Order::StopFirst;
+        self.plan.rolls.iter().any(first)
+    }
+
     async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
         let removed = match self.never_asked(instance) {
             true => self.engine.remove(&instance.id).await,
@@ -113,6 +177,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             return Ok(());
         };
         let passed = match self.address(service, None, &instance.id).await {
+            // Who waits for it must not come too early, whatever else is to be reached.
+            Ok(address) if self.hold.holds(&instance.service) => {
+                let watch = self.watch(service, &instance.id, address, Since::default());
+                timeout(LONGEST, watch).await.unwrap_or(Err(RollError::Newer)).map(drop)
+            }
             Ok(address) => self.wait_for(service, &instance.id, address, Since::default()).await.map(drop),
             Err(error) => Err(error),
         };
@@ -135,6 +204,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let Some(service) = self.before.and_then(|before| before.services.get(&instance.service)) else {
             return Ok(());
         };
+        if self.stops_first(&instance.service) {
+            self.engine.keep_up(&instance.id, &service.template.restart).await?;
+        }
         let known: BTreeSet<&str> =
             instance.endpoints.values().flat_map(|e| e.aliases.iter().map(String::as_str)).collect();
         let names = service.template.networks.iter().flat_map(|used| &used.aliases);

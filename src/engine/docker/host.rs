@@ -117,7 +117,7 @@ fn ports(ports: &[PublishedPort]) -> PortMap {
     map
 }
 
-fn restart(spec: &RestartSpec) -> RestartPolicy {
+pub(super) fn restart(spec: &RestartSpec) -> RestartPolicy {
     let name = match spec.policy.as_str() {
         "always" => RestartPolicyNameEnum::ALWAYS,
         "unless-stopped" => RestartPolicyNameEnum::UNLESS_STOPPED,

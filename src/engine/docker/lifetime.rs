@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, ContainerUpdateBody};
 use bollard::query_parameters::{
     InspectContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
     StartContainerOptions, StopContainerOptions,
 };
 
 use super::fault::found;
-use super::{Docker, labels};
+use super::{Docker, host, labels};
 use crate::engine::EngineError;
-use crate::model::instance::InstanceId;
+use crate::model::instance::{InstanceId, RestartSpec};
 
 /// The engine's own, for a container that says none.
 const GRACE_SECONDS: i64 = 10;
@@ -37,6 +37,21 @@ impl Docker {
         let client = self.patient(Duration::from_secs(seconds.unsigned_abs()));
         let stopped = found(client.stop_container(&id.0, None::<StopContainerOptions>).await);
         stopped.map(drop).map_err(|error| self.fault(format!("stop {}", id.short()), error))
+    }
+
+    pub(super) async fn set_restart(
+        &self,
+        id: &InstanceId,
+        restart: &RestartSpec,
+    ) -> Result<(), EngineError> {
+        let act = || format!("set the restart policy of {}", id.short());
+        if self.own(id, "set the restart policy of").await?.is_none() {
+            return Ok(());
+        }
+        let update =
+            ContainerUpdateBody { restart_policy: Some(host::restart(restart)), ..Default::default() };
+        let updated = self.client.update_container(&id.0, update).await;
+        updated.map(drop).map_err(|error| self.fault(act(), error))
     }
 
     pub(super) async fn rename_instance(&self, id: &InstanceId, name: &str) -> Result<(), EngineError> {

@@ -1,14 +1,14 @@
 //! Instances that failed and are kept for their logs. Labels cannot be changed, a name can: it tells them apart from
 //! instances of the stack, for people too.
 
-use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{KillContainerOptions, ListContainersOptionsBuilder};
 
 use super::Docker;
 use super::fault::found;
 use super::labels::{self, of_stack};
 use crate::engine::EngineError;
-use crate::model::instance::{Instance, InstanceId};
+use crate::model::instance::{Instance, InstanceId, RestartSpec};
 
 impl Docker {
     pub(super) async fn shelve_instance(&self, id: &InstanceId, patient: bool) -> Result<(), EngineError> {
@@ -18,9 +18,7 @@ impl Docker {
         let run = labels.and_then(|labels| labels.get(labels::RUN)).map_or("", String::as_str);
         let name = container.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
         // First, or the engine's next start would start it too.
-        let never = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
-        let update = ContainerUpdateBody { restart_policy: Some(never), ..Default::default() };
-        self.client.update_container(&id.0, update).await.map_err(|error| self.fault(act(), error))?;
+        self.set_restart(id, &RestartSpec::never()).await?;
         if patient {
             self.stop_instance(id).await?;
         } else {
