@@ -182,6 +182,16 @@ async fn a_body_of_usual_size_is_not_written_to_a_file() {
 }
 
 #[tokio::test]
+async fn long_headers_pass_both_ways() {
+    let site = in_front_of_echo("long", |port| vec![Route { port, ..route("echo", "/") }]).await;
+    let long = "x".repeat(10 << 10);
+    let request = Request::get("/").header("host", "x").header("x-long", &long);
+    let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.body());
+    assert_eq!(answer.headers()["x-long"], long);
+}
+
+#[tokio::test]
 async fn an_app_that_is_gone_costs_its_own_path_only() {
     let site = Site::new("gone").await;
     let (a, b) = (site.app("a", "I am a").await, site.app("b", "I am b").await);
