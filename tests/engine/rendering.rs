@@ -76,6 +76,9 @@ pub(crate) async fn rights_and_limits_are_as_the_template_says(engine: &impl Eng
     let limits = "{{with .HostConfig}}{{.Memory}} {{.MemoryReservation}} {{.NanoCpus}} {{.PidsLimit}} \
                   {{.OomScoreAdj}} {{index .LogConfig.Config \"max-size\"}}{{end}}";
     assert_eq!(yard.inspect(&id, limits), "67108864 33554432 500000000 50 100 1m");
+    let template = Template { log_driver: None, ..template };
+    let id = engine.create(&template, &yard.identity(3)).await.unwrap();
+    assert_eq!(yard.inspect(&id, limits), "67108864 33554432 500000000 50 100 1m");
 }
 
 pub(crate) async fn hosts_and_kernel_settings_are_as_the_template_says(engine: &impl Engine, yard: &Yard) {

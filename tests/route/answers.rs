@@ -92,6 +92,18 @@ async fn an_app_learns_who_asked_for_what() {
 }
 
 #[tokio::test]
+async fn an_app_learns_of_tls_that_ended_in_front() {
+    let site = in_front_of_echo("tls", |port| vec![Route { port, ..route("echo", "/") }]).await;
+    let told = [("https", "https"), ("HTTPS, http", "https"), ("http, https", "http"), ("httpsx", "http")];
+    for (told, passed) in told {
+        let request = Request::get("/").header("host", "x").header("x-forwarded-proto", told);
+        let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
+        let expected = format!("x-forwarded-proto: {passed}");
+        assert!(lines(&answer).contains(&expected.as_str()), "{told}: {}", answer.body());
+    }
+}
+
+#[tokio::test]
 async fn ports_and_hosts_lead_to_their_own_routes() {
     let site = Site::new("hosts").await;
     let named = |host: &str| Some(host.to_owned());
@@ -167,6 +179,16 @@ async fn a_body_of_usual_size_is_not_written_to_a_file() {
     assert_eq!((post(&site, "/usual", 128 << 10).await, post(&site, "/large", 1 << 20).await), (200, 200));
     assert!(site.logged("buffered to a temporary file").await.contains("/large"));
     assert!(!site.nginx_log().await.contains("/usual HTTP/1.1\", host"), "{}", site.nginx_log().await);
+}
+
+#[tokio::test]
+async fn long_headers_pass_both_ways() {
+    let site = in_front_of_echo("long", |port| vec![Route { port, ..route("echo", "/") }]).await;
+    let long = "x".repeat(10 << 10);
+    let request = Request::get("/").header("host", "x").header("x-long", &long);
+    let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.body());
+    assert_eq!(answer.headers()["x-long"], long);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! An app in this process that says what reached it, and speaks whatever protocol a client upgrades to.
+//! An app in this process that says what reached it, gives the header `x-long` back, and speaks whatever protocol
+//! a client upgrades to.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -37,7 +38,12 @@ async fn answer(mut request: Request) -> Response {
     for (name, value) in headers {
         said += &format!("{name}: {}\n", value.to_str().unwrap());
     }
+    let long = request.headers().get("x-long").cloned();
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     said += &format!("{} bytes\n", body.len());
-    Response::new(Body::from(said))
+    let mut response = Response::new(Body::from(said));
+    if let Some(long) = long {
+        response.headers_mut().insert("x-long", long);
+    }
+    response
 }

@@ -14,10 +14,7 @@ pub(super) fn config(template: &Template) -> HostConfig {
     HostConfig {
         port_bindings: Some(ports(&template.ports)),
         restart_policy: Some(restart(&template.restart)),
-        log_config: template.log_driver.as_ref().map(|driver| HostConfigLogConfig {
-            typ: Some(driver.clone()),
-            config: Some(template.log_options.clone().into_iter().collect()),
-        }),
+        log_config: logging(template),
         extra_hosts: some(&template.extra_hosts),
         dns: some(&template.dns),
         dns_search: some(&template.dns_search),
@@ -128,6 +125,15 @@ pub(super) fn restart(spec: &RestartSpec) -> RestartPolicy {
     RestartPolicy { name: Some(name), maximum_retry_count: retries }
 }
 
+/// Options without a driver are for the engine's own.
+fn logging(template: &Template) -> Option<HostConfigLogConfig> {
+    let given = template.log_driver.is_some() || !template.log_options.is_empty();
+    given.then(|| HostConfigLogConfig {
+        typ: template.log_driver.clone(),
+        config: Some(template.log_options.clone().into_iter().collect()),
+    })
+}
+
 /// `HOST[:CONTAINER[:rwm]]`.
 fn device(text: &str) -> DeviceMapping {
     let mut parts = text.splitn(3, ':');
@@ -193,6 +199,15 @@ mod tests {
         let map = ports(&[port(Some(8080)), port(None)]);
         let bound: Vec<_> = map["80/tcp"].iter().flatten().map(|b| b.host_port.clone().unwrap()).collect();
         assert_eq!(bound, ["8080", ""]);
+    }
+
+    #[test]
+    fn log_options_need_no_driver() {
+        let option = || ("max-size".to_owned(), "10m".to_owned());
+        let template = Template { log_options: [option()].into(), ..Template::default() };
+        let made = HostConfigLogConfig { typ: None, config: Some([option()].into()) };
+        assert_eq!(logging(&template), Some(made));
+        assert_eq!(logging(&Template::default()), None);
     }
 
     #[test]
