@@ -93,8 +93,10 @@ pub struct Refresh {
 /// Why the plan is made: it decides what a person's hand may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A release is applied: everything becomes as it says.
+    /// A revision becomes a release: everything becomes as it says.
     Release,
+    /// A release that was live is so again: everything becomes as it says, but its one-shots have run.
+    Again,
     /// The current release is mended: what a person stopped stays stopped and is reported.
     Heal,
 }
@@ -174,8 +176,15 @@ enum Compared {
 
 /// `spared`: how many of its instances are left as they are, whatever they are.
 fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, given: &Given<'_>) -> Compared {
-    let (good, other): (Vec<&Instance>, Vec<&Instance>) = seen.iter().partition(|i| good(service, i));
-    let wanted = if service.one_shot { 1 } else { service.replicas as usize };
+    let over = has_run(service, given.purpose);
+    let left = |i: &Instance| over && (i.ended() || i.fingerprint == service.fingerprint);
+    let (good, other): (Vec<&Instance>, Vec<&Instance>) =
+        seen.iter().partition(|i| good(service, i) || left(i));
+    let wanted = match service.one_shot {
+        true if over => good.len(),
+        true => 1,
+        false => service.replicas as usize,
+    };
     let surplus = good.len().saturating_sub(wanted);
     let add = wanted.saturating_sub(good.len() + spared) as u32;
     if add == 0 && surplus == 0 && other.is_empty() {
@@ -196,6 +205,12 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, giv
         "its container does not run".into()
     };
     Compared::Roll { reason, add, old }
+}
+
+/// Whether it did what it is for before its release went live. Then it does not do so again, though its container is
+/// gone: an old migration may not know the data any more that a newer one has left.
+fn has_run(service: &Service, purpose: Purpose) -> bool {
+    service.one_shot && purpose != Purpose::Release
 }
 
 fn instances(count: usize) -> String {
