@@ -189,7 +189,10 @@ impl<E: Engine> Reconciler<E> {
         self.ground(&rendered.desired).await?;
         let observed = self.engine.observe(&rendered.desired.stack).await?;
         let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
-        self.guard(&rendered.desired, before).await?;
+        // It guards against mistakes in the repository. The way back leads to what was live already.
+        if matches!(goal, Goal::Revision(_)) {
+            self.guard(&rendered.desired, before).await?;
+        }
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         self.build(journal, &plan, &rendered, newer).await?;
         roll::prepare(&rendered.desired, &plan).await?;
