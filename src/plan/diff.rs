@@ -1,6 +1,8 @@
 //! Desired against observed: what to do, in which order, and why; and what is left alone. Pure: the same inputs
 //! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
 
+mod waves;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,7 @@ use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 use super::address::next_address;
 use super::explain;
 use super::watch::stopped_by_hand;
+use waves::set_waves;
 
 /// Everything one run will do. Nothing is left to decide when it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -303,25 +306,6 @@ impl Addresses<'_> {
         self.fresh.insert((network.to_owned(), address));
         Some(address)
     }
-}
-
-/// A service starts after all it waits for; nginx starts last, when it has somebody to send requests to.
-fn set_waves(rolls: &mut [Roll], desired: &Desired) {
-    let mut waves: BTreeMap<String, usize> = BTreeMap::new();
-    // Dependencies have no cycle (the loader refuses them), so as many rounds as rolls are enough.
-    for _ in 0..rolls.len() {
-        for roll in rolls.iter() {
-            let after = desired.services.get(&roll.service).map(|s| s.after.as_slice()).unwrap_or_default();
-            let wave = after.iter().filter_map(|name| waves.get(name)).max().map_or(0, |last| last + 1);
-            waves.insert(roll.service.clone(), wave);
-        }
-    }
-    let last = waves.values().max().map_or(0, |last| last + 1);
-    for roll in rolls.iter_mut() {
-        let proxy = desired.services.get(&roll.service).is_some_and(|service| service.proxy);
-        roll.wave = if proxy { last } else { waves.get(&roll.service).copied().unwrap_or(0) };
-    }
-    rolls.sort_by(|a, b| (a.wave, &a.service).cmp(&(b.wave, &b.service)));
 }
 
 /// Why a plan must not be carried out without a person's word, if so.

@@ -250,6 +250,52 @@ fn what_was_a_service_and_is_a_one_shot_again_stops() {
     assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].old.len()), (0, 1));
 }
 
+/// Services with what they wait for, all of them new, in the waves in which they start; those whose names begin with
+/// `once` are one-shots.
+fn waves(stack: &[(&str, &[&str])]) -> Vec<String> {
+    let services = stack.iter().map(|(name, after)| Service {
+        one_shot: name.starts_with("once"),
+        proxy: *name == "nginx",
+        after: after.iter().map(|name| (*name).to_owned()).collect(),
+        ..service(name, "f1", 1)
+    });
+    let desired = desired(services.collect());
+    let plan = planned(&desired, None, &world(Vec::new()), Purpose::Release);
+    let of_wave = |wave: &[Roll]| wave.iter().map(|roll| roll.service.clone()).collect::<Vec<_>>().join(" ");
+    plan.rolls.chunk_by(|a, b| a.wave == b.wave).map(of_wave).collect()
+}
+
+#[test]
+fn a_one_shot_ends_before_all_that_it_does_not_wait_for() {
+    let stack: &[(&str, &[&str])] = &[
+        ("api", &[]),
+        ("db", &["disk"]),
+        ("disk", &[]),
+        ("nginx", &[]),
+        ("once", &["db"]),
+        ("web", &["api"]),
+    ];
+    assert_eq!(waves(stack), ["disk", "db", "once", "api", "web", "nginx"]);
+    assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &[])]), ["once", "api web"]);
+}
+
+#[test]
+fn several_one_shots_keep_their_own_order_and_make_no_circle() {
+    assert_eq!(
+        waves(&[("api", &[]), ("once-a", &["once-b"]), ("once-b", &[]), ("once-c", &[])]),
+        ["once-b once-c", "once-a", "api"]
+    );
+    // One warms up what the other must have come before.
+    assert_eq!(
+        waves(&[("api", &[]), ("once-a", &["web"]), ("once-b", &[]), ("web", &[])]),
+        ["once-b", "web", "once-a", "api"]
+    );
+    assert_eq!(
+        waves(&[("api", &[]), ("once-a", &["api"]), ("once-b", &["web"]), ("web", &[]), ("z", &[])]),
+        ["api", "once-a", "web", "once-b", "z"]
+    );
+}
+
 #[test]
 fn losing_more_than_half_of_the_services_needs_a_persons_word() {
     let before = desired(vec![service("a", "f", 1), service("b", "f", 1), service("c", "f", 1)]);
