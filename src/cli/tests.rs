@@ -181,7 +181,7 @@ async fn long_names_stay_whole_and_within_eighty_columns() {
 
     SERVICE    migrate
     CONTAINER  -
-    STATE      missing
+    STATE      done
     SINCE      -
 
     SERVICE    nginx

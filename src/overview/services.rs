@@ -49,8 +49,12 @@ pub(super) fn services(
         let one_shot = desired.and_then(|d| d.services.get(name)).is_some_and(|service| service.one_shot);
         let mut found = instances.iter().filter(|instance| instance.service == *name).peekable();
         if found.peek().is_none() {
-            let (level, state) =
-                if observed.is_some() { (Level::Bad, "missing") } else { (Level::Idle, "not known") };
+            let (level, state) = match observed {
+                None => (Level::Idle, "not known"),
+                // Its release is live, so it has run; its container may be gone.
+                Some(_) if one_shot => (Level::Good, "done"),
+                Some(_) => (Level::Bad, "missing"),
+            };
             out.push(ServiceState {
                 service: name.clone(),
                 instance: None,

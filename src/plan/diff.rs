@@ -1,6 +1,8 @@
 //! Desired against observed: what to do, in which order, and why; and what is left alone. Pure: the same inputs
 //! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
 
+mod waves;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,7 @@ use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 use super::address::next_address;
 use super::explain;
 use super::watch::stopped_by_hand;
+use waves::set_waves;
 
 /// Everything one run will do. Nothing is left to decide when it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,8 +96,10 @@ pub struct Refresh {
 /// Why the plan is made: it decides what a person's hand may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A release is applied: everything becomes as it says.
+    /// A revision becomes a release: everything becomes as it says.
     Release,
+    /// A release that was live is so again: everything becomes as it says, but its one-shots have run.
+    Again,
     /// The current release is mended: what a person stopped stays stopped and is reported.
     Heal,
 }
@@ -174,8 +179,15 @@ enum Compared {
 
 /// `spared`: how many of its instances are left as they are, whatever they are.
 fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, given: &Given<'_>) -> Compared {
-    let (good, other): (Vec<&Instance>, Vec<&Instance>) = seen.iter().partition(|i| good(service, i));
-    let wanted = if service.one_shot { 1 } else { service.replicas as usize };
+    let over = has_run(service, given.purpose);
+    let left = |i: &Instance| over && (i.ended() || i.fingerprint == service.fingerprint);
+    let (good, other): (Vec<&Instance>, Vec<&Instance>) =
+        seen.iter().partition(|i| good(service, i) || left(i));
+    let wanted = match service.one_shot {
+        true if over => good.len(),
+        true => 1,
+        false => service.replicas as usize,
+    };
     let surplus = good.len().saturating_sub(wanted);
     let add = wanted.saturating_sub(good.len() + spared) as u32;
     if add == 0 && surplus == 0 && other.is_empty() {
@@ -196,6 +208,12 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, giv
         "its container does not run".into()
     };
     Compared::Roll { reason, add, old }
+}
+
+/// Whether it did what it is for before its release went live. Then it does not do so again, though its container is
+/// gone: an old migration may not know the data any more that a newer one has left.
+fn has_run(service: &Service, purpose: Purpose) -> bool {
+    service.one_shot && purpose != Purpose::Release
 }
 
 fn instances(count: usize) -> String {
@@ -288,25 +306,6 @@ impl Addresses<'_> {
         self.fresh.insert((network.to_owned(), address));
         Some(address)
     }
-}
-
-/// A service starts after all it waits for; nginx starts last, when it has somebody to send requests to.
-fn set_waves(rolls: &mut [Roll], desired: &Desired) {
-    let mut waves: BTreeMap<String, usize> = BTreeMap::new();
-    // Dependencies have no cycle (the loader refuses them), so as many rounds as rolls are enough.
-    for _ in 0..rolls.len() {
-        for roll in rolls.iter() {
-            let after = desired.services.get(&roll.service).map(|s| s.after.as_slice()).unwrap_or_default();
-            let wave = after.iter().filter_map(|name| waves.get(name)).max().map_or(0, |last| last + 1);
-            waves.insert(roll.service.clone(), wave);
-        }
-    }
-    let last = waves.values().max().map_or(0, |last| last + 1);
-    for roll in rolls.iter_mut() {
-        let proxy = desired.services.get(&roll.service).is_some_and(|service| service.proxy);
-        roll.wave = if proxy { last } else { waves.get(&roll.service).copied().unwrap_or(0) };
-    }
-    rolls.sort_by(|a, b| (a.wave, &a.service).cmp(&(b.wave, &b.service)));
 }
 
 /// Why a plan must not be carried out without a person's word, if so.

@@ -1,12 +1,14 @@
 //! A plan for a machine that cannot hold the old and the new of everything at once: one service after another, each
 //! brought to its end before the next begins. Pure; the last step ends in what the plan is for.
+//!
+//! A one-shot belongs to the step of the service that comes after it: when it fails, that one is not replaced.
 
 use crate::model::desired::Desired;
 use crate::model::route::Route;
 
 use super::diff::{Plan, Roll};
 
-/// One service's part of a plan, and what the stack is after it.
+/// One service's part of a plan, with the one-shots before it, and what the stack is after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub services: Vec<String>,
@@ -17,15 +19,19 @@ pub struct Step {
 /// The steps of a plan, in its order. nginx, what is removed and what changes in place belong to the last one.
 pub fn steps(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Vec<Step> {
     let proxy = |roll: &&Roll| desired.services.get(&roll.service).is_some_and(|service| service.proxy);
-    let (last, each): (Vec<&Roll>, Vec<&Roll>) = plan.rolls.iter().partition(proxy);
+    let (last, others): (Vec<&Roll>, Vec<&Roll>) = plan.rolls.iter().partition(proxy);
+    let one_shot = |roll: &Roll| desired.services.get(&roll.service).is_some_and(|service| service.one_shot);
+    let each: Vec<&[&Roll]> = others.split_inclusive(|roll| !one_shot(roll)).collect();
     let count = each.len().max(1);
     let part = |number: usize| {
         let whole = number + 1 == count;
-        let mut rolls: Vec<Roll> = each.get(number).into_iter().map(|roll| (*roll).clone()).collect();
+        let mut rolls: Vec<Roll> =
+            each.get(number).copied().unwrap_or_default().iter().map(|roll| (*roll).clone()).collect();
         if whole {
             rolls.extend(last.iter().map(|roll| (*roll).clone()));
         }
-        let pending: Vec<&str> = each.iter().skip(number + 1).map(|roll| roll.service.as_str()).collect();
+        let pending = each.iter().skip(number + 1).copied().flatten();
+        let pending: Vec<&str> = pending.map(|roll| roll.service.as_str()).collect();
         Step {
             services: rolls.iter().map(|roll| roll.service.clone()).collect(),
             desired: if whole { desired.clone() } else { between(desired, before, &pending) },

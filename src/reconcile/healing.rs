@@ -53,12 +53,12 @@ impl<E: Engine> Reconciler<E> {
         if let Some(degraded) = self.beyond_mending(services).await? {
             return Err(Trouble::Failure { class: Class::Stalled, failure: given_up(&degraded) });
         }
-        self.run_to(Kind::Heal, &Goal::Release(release, Purpose::Heal), &reason.to_string()).await
+        self.run_to(Kind::Heal, &Goal::Mended(release), &reason.to_string()).await
     }
 
     /// What a healing run plans for: to undo what a person did is to apply the release once more.
     pub(super) fn mending(&self) -> Purpose {
-        if self.config.drift.self_heal { Purpose::Release } else { Purpose::Heal }
+        if self.config.drift.self_heal { Purpose::Again } else { Purpose::Heal }
     }
 
     /// Gives up on a release that breaks as often as it is mended; only something new to reach, or a person's

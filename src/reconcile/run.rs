@@ -32,7 +32,10 @@ const ADDRESSES: &str = "addresses";
 /// What one run is to reach.
 pub(super) enum Goal<'a> {
     Revision(&'a Revision),
-    Release(&'a Release, Purpose),
+    /// One that was live before.
+    Release(&'a Release),
+    /// The current one, mended.
+    Mended(&'a Release),
 }
 
 /// What a run that went well was about.
@@ -55,7 +58,9 @@ impl<E: Engine> Reconciler<E> {
     pub(super) async fn run_to(&self, kind: Kind, goal: &Goal<'_>, reason: &str) -> Result<(), Trouble> {
         let (revision, subject) = match goal {
             Goal::Revision(revision) => ((*revision).clone(), self.subject(revision).await?),
-            Goal::Release(release, _) => (release.revision.clone(), release.subject.clone()),
+            Goal::Release(release) | Goal::Mended(release) => {
+                (release.revision.clone(), release.subject.clone())
+            }
         };
         let run = self.record.begin(kind, &revision, &subject, reason, now()).await?;
         self.situation.send_modify(|situation| {
@@ -114,8 +119,8 @@ impl<E: Engine> Reconciler<E> {
                     let watch = self.watched(std::mem::take(&mut touched));
                     Live::New { desired: &step.desired, subject, watch }
                 }
-                Goal::Release(release, Purpose::Release) => Live::Again(release),
-                Goal::Release(_, Purpose::Heal) => Live::Unreleased,
+                Goal::Release(release) => Live::Again(release),
+                Goal::Mended(_) => Live::Unreleased,
             };
             let observed = match observed.take() {
                 Some(observed) => observed,
@@ -163,7 +168,7 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<Option<Ready>, Trouble> {
         let mut rendered = match goal {
             Goal::Revision(revision) => self.render(revision, before).await?,
-            Goal::Release(release, _) => Rendered {
+            Goal::Release(release) | Goal::Mended(release) => Rendered {
                 desired: self.on_this_machine(&release.desired).await?,
                 orders: Default::default(),
                 missing: BTreeSet::new(),
@@ -177,14 +182,17 @@ impl<E: Engine> Reconciler<E> {
             journal.write(Entry::Note { text: text.to_owned() }).await?;
         }
         let purpose = match goal {
-            Goal::Release(_, Purpose::Heal) => self.mending(),
-            Goal::Release(_, Purpose::Release) => Purpose::Release,
             Goal::Revision(_) => Purpose::Release,
+            Goal::Release(_) => Purpose::Again,
+            Goal::Mended(_) => self.mending(),
         };
         self.ground(&rendered.desired).await?;
         let observed = self.engine.observe(&rendered.desired.stack).await?;
         let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
-        self.guard(&rendered.desired, before).await?;
+        // It guards against mistakes in the repository. The way back leads to what was live already.
+        if matches!(goal, Goal::Revision(_)) {
+            self.guard(&rendered.desired, before).await?;
+        }
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         self.build(journal, &plan, &rendered, newer).await?;
         roll::prepare(&rendered.desired, &plan).await?;

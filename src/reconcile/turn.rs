@@ -9,7 +9,6 @@ use crate::model::Revision;
 use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::Kind;
-use crate::plan::diff::Purpose;
 use crate::record::{Hold, Release, Target, Why};
 use crate::report;
 use crate::source::Mirror;
@@ -160,8 +159,8 @@ impl<E: Engine> Reconciler<E> {
             }
             (Decision::Restore(id), _) if matches!(target, Target::Back { .. }) => {
                 let release = self.record.release(id).await?;
-                let goal = Goal::Release(&release, Purpose::Release);
-                self.run_to(Kind::Revert, &goal, &self.what_went_bad().await?).await?;
+                let why = self.what_went_bad().await?;
+                self.run_to(Kind::Revert, &Goal::Release(&release), &why).await?;
                 // Somebody may have mended it meanwhile: the branch was not looked at.
                 let _ = self.wakes.wake(Reason::Watch).await;
             }
@@ -172,8 +171,7 @@ impl<E: Engine> Reconciler<E> {
                     return Err(trouble);
                 }
                 let release = self.record.release(id).await?;
-                let goal = Goal::Release(&release, Purpose::Release);
-                self.run_to(Kind::Rollback, &goal, &reason.to_string()).await?;
+                self.run_to(Kind::Rollback, &Goal::Release(&release), &reason.to_string()).await?;
                 let _ = self.wakes.wake(Reason::Watch).await;
             }
             (Decision::Keep, Some(tip))

@@ -63,6 +63,22 @@ fn losing_most_services_needs_a_persons_word() {
 }
 
 #[test]
+fn a_rollback_may_lose_most_services() {
+    let world = World::live_at_once();
+    let more = |n: u32| {
+        format!("  more{n}:\n    <<: *app\n    image: agenttest-base:1\n    command: [\"sleep\", \"1000\"]\n")
+    };
+    let grown = COMPOSE.to_owned() + &[more(1), more(2), more(3), more(4)].concat();
+    let revision = world.repo.change("compose.yaml", &grown);
+    world.deliver(&revision);
+    world.live(&revision);
+    assert_eq!(world.running().len(), 7);
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert_eq!(world.running().into_keys().collect::<Vec<_>>(), ["api", "nginx", "web"]);
+    world.all_well();
+}
+
+#[test]
 fn a_service_gone_from_the_repository_is_removed_last() {
     let mut world = World::empty();
     world.roll = "watch = \"15s\"\n".to_owned();

@@ -7,13 +7,17 @@ use agent::reconcile::Doing;
 
 use crate::client::Client;
 use crate::docker;
-use crate::stack::{API, BOTH, WEB};
+use crate::stack::{API, BOTH, COMPOSE, WEB};
 use crate::world::World;
 
 pub(crate) fn world() -> World {
+    world_with(COMPOSE)
+}
+
+fn world_with(compose: &str) -> World {
     let mut world = World::empty();
     world.roll = "mode = \"rolling\"\n".to_owned();
-    crate::stack::write(&world.repo, crate::stack::COMPOSE);
+    crate::stack::write(&world.repo, compose);
     let revision = world.repo.push("the first version");
     world.start();
     world.live(&revision);
@@ -83,6 +87,22 @@ fn when_the_second_fails_the_first_goes_back_too() {
     });
     client.all_good(&["web 1", "api 1", "api 2"]);
     assert_eq!(current(&world), before);
+}
+
+#[test]
+fn a_one_shot_that_fails_replaces_no_service() {
+    let prepare = "  prepare:\n    image: agenttest-base:1\n    restart: \"no\"\n    \
+        command: [\"sh\", \"-c\", \"exit 0\"]\n    labels:\n      agent.oneshot: \"true\"\n";
+    let world = world_with(&(COMPOSE.to_owned() + prepare));
+    let client = Client::start(world.port, BOTH);
+    let before = world.running();
+    world.repo.write("web/version.txt", "web 2\n");
+    world.repo.write("api/version.txt", "api 2\n");
+    let bad = world.push_compose("exit 0", "exit 5");
+    world.deliver(&bad);
+    assert_eq!(world.failed(&bad).service.as_deref(), Some("prepare"));
+    client.all_good(&["web 1", "api 1"]);
+    assert_eq!(world.running(), before);
 }
 
 #[test]

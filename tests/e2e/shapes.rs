@@ -1,7 +1,9 @@
 //! Services that are not a plain app behind nginx.
 
-use agent::model::run::Entry;
+use agent::model::run::{Entry, Kind, Outcome};
+use agent::orders::Order;
 
+use crate::docker::docker;
 use crate::http;
 use crate::stack::{COMPOSE, WEB};
 use crate::world::World;
@@ -52,12 +54,14 @@ fn with_a_one_shot() -> String {
 }
 
 #[test]
-fn a_one_shot_ends_before_who_waits_for_it_begins() {
+fn a_one_shot_ends_before_anything_else_begins() {
     let world = World::live_with(&with_a_one_shot());
     let log = world.log(&world.runs()[0]);
     let prepared =
         log.iter().position(|e| matches!(e, Entry::Passed { service, .. } if service == "prepare"));
-    let begun = log.iter().position(|e| matches!(e, Entry::BringingUp { service, .. } if service == "web"));
+    // Whoever waits for it, and whoever does not.
+    let begun =
+        log.iter().position(|e| matches!(e, Entry::BringingUp { service, .. } if service != "prepare"));
     assert!(prepared.is_some() && prepared < begun, "{log:#?}");
 
     // It has ended, which is as it should be: nothing is healed and nothing rolls.
@@ -86,6 +90,86 @@ fn a_one_shot_that_fails_rolls_nothing() {
     assert!(failure.log.contains("cannot prepare"));
     client.all_good(&["web 1", "api 1"]);
     assert_eq!(world.running(), before);
+}
+
+/// Moves the data to the version of its image, and refuses data that is ahead of it, as migrations do.
+const MIGRATE: &str = "last=0\nfor last in $(cat /data/done 2>/dev/null); do :; done\nmine=$(cat /prepare/version)\n\
+    if [ \"$last\" -gt \"$mine\" ]; then echo \"the data is at $last\"; exit 1; fi\necho \"$mine\" >>/data/done\n";
+
+/// The data was moved to its first version, and then, with `web`, to its second.
+fn migrated_twice() -> World {
+    let mut world = World::empty();
+    let compose = with_a_one_shot();
+    let start = compose.find("  prepare:").unwrap();
+    let prepare = "  prepare:\n    build: ./prepare\n    restart: \"no\"\n    volumes: [\"data:/data\"]\n\
+        volumes: {data: {}}\n";
+    crate::stack::write(&world.repo, &(compose[..start].to_owned() + prepare));
+    let dockerfile = "FROM agenttest-base:1\nCOPY . /prepare/\nCMD [\"sh\", \"/prepare/migrate\"]\n";
+    world.repo.write("prepare/Dockerfile", dockerfile);
+    world.repo.write("prepare/migrate", MIGRATE);
+    world.repo.write("prepare/version", "1\n");
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    world.repo.write("prepare/version", "2\n");
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    assert_eq!(data(&world), "1\n2");
+    world
+}
+
+/// To which versions the data was moved, one after the other.
+fn data(world: &World) -> String {
+    let volume = format!("{}_data:/data:ro", world.name);
+    docker(&["run", "--rm", "-v", &volume, "agenttest-base:1", "cat", "/data/done"])
+}
+
+#[test]
+fn a_rollback_does_not_run_the_old_one_shot_on_the_new_data() {
+    let world = migrated_twice();
+    let client = world.client();
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    let run = world.runs().remove(0);
+    assert_eq!((run.kind, run.outcome), (Kind::Rollback, Some(Outcome::Succeeded)));
+    assert_eq!((world.says(WEB).as_str(), data(&world).as_str()), ("web 1", "1\n2"));
+    let runs = world.runs().len();
+    world.look();
+    assert_eq!(world.runs().len(), runs, "there was something to mend");
+    world.all_well();
+    // What has run for the second version has not to run again for it.
+    world.ordered(&Order::Resume);
+    assert_eq!((world.says(WEB).as_str(), data(&world).as_str()), ("web 2", "1\n2"));
+    client.all_good(&["web 1", "web 2", "api 1"]);
+}
+
+#[test]
+fn a_release_that_turns_bad_is_taken_back_although_its_one_shot_has_run() {
+    let world = migrated_twice();
+    docker(&["exec", &world.container("web"), "mv", "/www/web/version.txt", "/www/web/gone.txt"]);
+    world.eventually("the way back", || {
+        let run = world.runs().remove(0);
+        (run.kind == Kind::Revert && run.outcome == Some(Outcome::Succeeded)).then_some(())
+    });
+    assert_eq!((world.says(WEB).as_str(), data(&world).as_str()), ("web 1", "1\n2"));
+}
+
+#[test]
+fn a_one_shot_whose_container_was_removed_is_not_run_again() {
+    let world = migrated_twice();
+    let of_stack = format!("label=agent.stack={}", world.name);
+    let of_service = "label=com.docker.compose.service=prepare";
+    let prepared = docker(&["ps", "-aq", "--filter", &of_stack, "--filter", of_service]);
+    assert_eq!(prepared.lines().count(), 1, "{prepared}");
+    docker(&["rm", &prepared]);
+    let runs = world.runs().len();
+    world.look();
+    assert_eq!((world.runs().len(), data(&world).as_str()), (runs, "1\n2"));
+    let told = world.agent(&["status"]);
+    assert!(!told.contains("missing"), "{told}");
+    // The way back has no need of it either.
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert_eq!((world.says(WEB).as_str(), data(&world).as_str()), ("web 1", "1\n2"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn service(name: &str, fingerprint: &str) -> Service {
         order: Order::StartFirst,
         order_reason: String::new(),
         gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::from_secs(9) },
-        one_shot: false,
+        one_shot: name.starts_with("once"),
         proxy: name == "nginx",
         after: Vec::new(),
         in_place: Vec::new(),
@@ -95,6 +95,21 @@ fn each_step_replaces_one_service_and_the_last_one_nginx_and_what_is_gone() {
     assert_eq!(services, [&["api".to_owned()] as &[_], &["web".to_owned(), "nginx".to_owned()]]);
     assert_eq!(steps.iter().map(|step| step.plan.removals.len()).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(steps[1].desired, after);
+}
+
+#[test]
+fn a_one_shot_runs_in_the_step_of_the_service_that_comes_after_it() {
+    let names = ["api", "nginx", "once-first", "once-more", "once-then", "web"];
+    let (before, after) = (stack("old", 1, &names), stack("new", 2, &names));
+    let rolled = |rolls: &[&str]| -> Vec<String> {
+        let steps = steps(&plan(&after, rolls, &[]), &after, Some(&before));
+        steps.iter().map(|step| step.services.join(" ")).collect()
+    };
+    assert_eq!(rolled(&["once-first", "once-more", "api", "web"]), ["once-first once-more api", "web"]);
+    // It waits for the api, and so does web for it.
+    assert_eq!(rolled(&["api", "once-then", "web", "nginx"]), ["api", "once-then web nginx"]);
+    assert_eq!(rolled(&["api", "web", "once-then", "nginx"]), ["api", "web", "once-then nginx"]);
+    assert_eq!(rolled(&["once-first"]), ["once-first"]);
 }
 
 #[test]
