@@ -93,7 +93,7 @@ fn desired_service(
     }
     let replicas = service.replicas();
     let (order, order_reason) = if one_shot {
-        (Order::StartFirst, "runs to its end before all that it does not wait for itself".to_owned())
+        (Order::StartFirst, "runs to its end before the switch, and before all that wait for it".to_owned())
     } else {
         order(service, replicas)
     };

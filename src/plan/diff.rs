@@ -108,7 +108,7 @@ pub enum Purpose {
 #[derive(Clone, Debug)]
 pub struct Given<'a> {
     pub desired: &'a Desired,
-    /// What was desired by the release that runs, for the reasons only.
+    /// What was desired by the release that runs: for the reasons, and for one-shots, which have run for it.
     pub before: Option<&'a Desired>,
     pub observed: &'a Observed,
     pub purpose: Purpose,
@@ -179,7 +179,7 @@ enum Compared {
 
 /// `spared`: how many of its instances are left as they are, whatever they are.
 fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, given: &Given<'_>) -> Compared {
-    let over = has_run(service, given.purpose);
+    let over = has_run(name, service, given);
     let left = |i: &Instance| over && (i.ended() || i.fingerprint == service.fingerprint);
     let (good, other): (Vec<&Instance>, Vec<&Instance>) =
         seen.iter().partition(|i| good(service, i) || left(i));
@@ -212,8 +212,10 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, giv
 
 /// Whether it did what it is for before its release went live. Then it does not do so again, though its container is
 /// gone: an old migration may not know the data any more that a newer one has left.
-fn has_run(service: &Service, purpose: Purpose) -> bool {
-    service.one_shot && purpose != Purpose::Release
+fn has_run(name: &str, service: &Service, given: &Given<'_>) -> bool {
+    let before = given.before.and_then(|before| before.services.get(name));
+    let same = before.is_some_and(|before| before.one_shot && before.fingerprint == service.fingerprint);
+    service.one_shot && (same || given.purpose != Purpose::Release)
 }
 
 fn instances(count: usize) -> String {

@@ -277,6 +277,8 @@ fn a_one_shot_ends_before_all_that_it_does_not_wait_for() {
     ];
     assert_eq!(waves(stack), ["disk", "db", "once", "api", "web", "nginx"]);
     assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &[])]), ["once", "api web"]);
+    // Where somebody is said to wait for it, only they do.
+    assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &["once"])]), ["once api", "web"]);
 }
 
 #[test]

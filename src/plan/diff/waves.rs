@@ -6,8 +6,9 @@ use crate::model::desired::Desired;
 
 use super::Roll;
 
-/// A service starts after all it waits for, and after every one-shot that does not wait for it; nginx starts last, when
-/// it has somebody to send requests to.
+/// A service starts after all it waits for, and after every one-shot that does not wait for it and that nobody waits for
+/// by name; nginx starts last, when it has somebody to send requests to. In a wave one-shots come first: where services
+/// change one after another, none does before these have ended.
 pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
     let earlier = earlier(rolls, desired);
     let mut waves: BTreeMap<String, usize> = BTreeMap::new();
@@ -24,7 +25,8 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
         let proxy = desired.services.get(&roll.service).is_some_and(|service| service.proxy);
         roll.wave = if proxy { last } else { waves.get(&roll.service).copied().unwrap_or(0) };
     }
-    rolls.sort_by(|a, b| (a.wave, &a.service).cmp(&(b.wave, &b.service)));
+    let lasts = |roll: &Roll| desired.services.get(&roll.service).is_some_and(|service| !service.one_shot);
+    rolls.sort_by(|a, b| (a.wave, lasts(a), &a.service).cmp(&(b.wave, lasts(b), &b.service)));
 }
 
 /// All that comes before each service. One-shot after one-shot is put before what does not come before it by then, so
@@ -32,9 +34,11 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
 fn earlier<'a>(rolls: &[Roll], desired: &'a Desired) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let names = desired.services.keys().map(String::as_str);
     let mut earlier: BTreeMap<&str, BTreeSet<&str>> =
-        names.map(|name| (name, awaited(name, desired))).collect();
+        names.map(|name| (name, before(name, desired))).collect();
     let runs = |name: &str| rolls.iter().any(|roll| roll.service == name);
-    for (shot, _) in desired.services.iter().filter(|(name, service)| service.one_shot && runs(name)) {
+    let awaited = |name: &String| desired.services.values().any(|service| service.after.contains(name));
+    let alone = desired.services.iter().filter(|(name, service)| service.one_shot && !awaited(name));
+    for (shot, _) in alone.filter(|(name, _)| runs(name)) {
         let mut first = earlier.get(shot.as_str()).cloned().unwrap_or_default();
         let others = desired.services.iter().filter(|(_, service)| !service.one_shot);
         let later: BTreeSet<&str> =
@@ -50,7 +54,7 @@ fn earlier<'a>(rolls: &[Roll], desired: &'a Desired) -> BTreeMap<&'a str, BTreeS
 }
 
 /// What a service waits for, and all that this waits for.
-fn awaited<'a>(name: &'a str, desired: &'a Desired) -> BTreeSet<&'a str> {
+fn before<'a>(name: &'a str, desired: &'a Desired) -> BTreeSet<&'a str> {
     let (mut found, mut next) = (BTreeSet::new(), vec![name]);
     while let Some(name) = next.pop() {
         let after = desired.services.get(name).into_iter().flat_map(|service| &service.after);
