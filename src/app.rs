@@ -160,6 +160,7 @@ async fn work(
     if !reload.begun().await {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
+    world.gap.over().await;
     // A turn in the middle is cut off here: what it did is in its log, and the next start goes on from there.
     turning.abort();
     Ok(())

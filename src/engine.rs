@@ -6,6 +6,7 @@ pub mod docker;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -162,6 +163,13 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Sends the stop signal, waits for the grace of the template it was made from, then kills. An instance that
     /// does not run is no error.
     fn stop(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The same, with at most this grace, in whole seconds.
+    fn stop_within(
+        &self,
+        id: &InstanceId,
+        most: Duration,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// From now on this decides whether the engine starts the instance when it ends, and when the engine itself starts:
     /// `always` then means also what was stopped.

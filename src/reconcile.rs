@@ -9,6 +9,7 @@ mod apply;
 mod backoff;
 mod cleared;
 mod decide;
+mod gap;
 mod healing;
 mod images;
 mod journal;
@@ -44,6 +45,7 @@ use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
 use crate::trigger::Wakes;
 
+pub use gap::Gap;
 pub use healing::given_up;
 pub use journal::said;
 pub use render::{Read, Rendered};
@@ -69,6 +71,7 @@ pub struct Reconciler<E> {
     /// `None` when no event can come in: then a service verifies with whatever its environment says.
     pub secrets: Option<Secrets>,
     pub whereabouts: Whereabouts,
+    pub gap: Gap,
 }
 
 impl<E: Engine> Reconciler<E> {

@@ -27,7 +27,7 @@ use crate::plan::nginx::{Links, Route, Version, generation, is_edited, links, up
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
-pub use room::Room;
+pub use room::{Room, waiting};
 
 /// Where the folder is in nginx's container.
 pub const MOUNTED: &str = "/etc/nginx/agent";
@@ -204,7 +204,13 @@ impl<E: Engine> Nginx<'_, E> {
             back = links(&String::from_utf8_lossy(&read));
             others.extend(back.clone());
         }
-        folder.lead(&with_others(&links(text), &others), &back, &self.away).await
+        let links = links(text);
+        // A worker may be older than both files.
+        let known = |name: &String| links.keys().any(|link| upstream_of(link) == upstream_of(name));
+        for name in folder.names().into_iter().filter(known) {
+            others.entry(name).or_default();
+        }
+        folder.lead(&with_others(&links, &others), &back, &self.away).await
     }
 
     async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {

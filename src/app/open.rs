@@ -118,7 +118,19 @@ impl Opened {
         let Self { config, record, wakes, mirror, key, clearance, stripe, store: _ } = self;
         let secrets = stripe.as_ref().map(Wing::secrets);
         let whereabouts = Whereabouts::default();
-        Reconciler { engine, record, mirror, wakes, config, key, clearance, situation, secrets, whereabouts }
+        Reconciler {
+            engine,
+            record,
+            mirror,
+            wakes,
+            config,
+            key,
+            clearance,
+            situation,
+            secrets,
+            whereabouts,
+            gap: Default::default(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod signal;
 mod volume;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
@@ -118,7 +119,11 @@ impl Engine for Docker {
     }
 
     async fn stop(&self, id: &InstanceId) -> Result<(), EngineError> {
-        self.stop_instance(id).await
+        self.stop_instance(id, None).await
+    }
+
+    async fn stop_within(&self, id: &InstanceId, most: Duration) -> Result<(), EngineError> {
+        self.stop_instance(id, Some(most)).await
     }
 
     async fn keep_up(&self, id: &InstanceId, restart: &RestartSpec) -> Result<(), EngineError> {

@@ -76,6 +76,7 @@ impl<E: Engine> Reconciler<E> {
                 result = &mut work => result,
                 // Never ends: it only cancels, and the work ends by that.
                 () = self.watch_for_newer(kind, &revision, &newer) => work.await,
+                () = self.gap.hurries(&newer) => work.await,
             }
         }?;
         self.end(run, kind, &revision, result).await

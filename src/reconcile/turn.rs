@@ -62,6 +62,7 @@ impl<E: Engine> Reconciler<E> {
         }
         self.begin(reason);
         let result = if resting { self.only_mend(reason).await } else { self.reach(reason).await };
+        self.gap.end();
         let again = matches!(result, Err(Trouble::Newer));
         self.settle(result, resting).await;
         if again {

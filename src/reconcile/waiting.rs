@@ -51,6 +51,7 @@ impl<E: Engine> Hold for Act<'_, E> {
 
 impl<E: Engine> Act<'_, E> {
     async fn hold_by(&self, service: &str, text: Option<&str>) -> bool {
+        self.world.gap.begin();
         match self.hold_back(service, text).await {
             Ok(held) => held,
             // Then they fail, as they do wherever nobody answers.
@@ -83,6 +84,7 @@ impl<E: Engine> Act<'_, E> {
 
     /// Once nginx leads to the new ones: who waits goes there too. Nothing that fails here may undo the release.
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
+        self.world.gap.end();
         let waiting = self.rooms(std::mem::take);
         self.open(waiting, |service, of: &[SocketAddrV4]| {
             let ports =

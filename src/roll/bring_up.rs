@@ -129,7 +129,13 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             // It may not have finished.
             return Err(RollError::Newer);
         }
-        let stops = roll.old.iter().map(|old| self.engine.stop(&old.id));
+        // nginx takes nobody new from then on, and would end only with the last of its connections.
+        let stops = roll.old.iter().map(|old| async {
+            match service.proxy {
+                true => self.engine.stop_within(&old.id, FINISH).await,
+                false => self.engine.stop(&old.id).await,
+            }
+        });
         try_join_all(stops).await.map_err(&failed)?;
         // One first: what it makes of its data is there when the others begin.
         let (first, others) = created.split_at(created.len().min(1));

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,8 @@ use crate::plan::nginx::{Links, SEVERAL, upstream_of};
 const LIVE: &str = "live";
 const TARGETS: &str = "targets";
 const NOWHERE: &str = "nowhere";
+/// Hardly any worker goes on for longer with what it has begun before a reload.
+const OLDEST_WORKER: Duration = Duration::from_secs(300);
 
 impl Folder<'_> {
     /// From now on every request goes by these links; what would go to one that is `away` waits in its room. Without
@@ -51,6 +54,19 @@ impl Folder<'_> {
             path: self.0.to_owned(),
             source,
         })
+    }
+}
+
+impl Folder<'_> {
+    /// The names that were led somewhere of late, for workers that have read no newer text.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.0.join(LIVE)).into_iter().flatten().flatten();
+        let late = entries.filter(|entry| {
+            let data = entry.metadata().ok().filter(std::fs::Metadata::is_symlink);
+            let made = data.and_then(|data| data.modified().ok());
+            made.is_some_and(|made| made.elapsed().is_ok_and(|age| age < OLDEST_WORKER))
+        });
+        late.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 }
 
@@ -161,6 +177,22 @@ mod tests {
     fn seen(folder: &Path, name: &str) -> PathBuf {
         let path = std::fs::canonicalize(folder.join(LIVE).join(name)).unwrap();
         path.file_name().unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn names_are_known_for_as_long_as_a_worker_may_go_by_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nginx");
+        let folder = Folder(&path);
+        assert!(folder.names().is_empty());
+        folder.lead(&links(80), &Links::new(), &BTreeSet::new()).await.unwrap();
+        assert_eq!(folder.names().into_iter().collect::<Vec<_>>(), ["gone_80", "two_80~0", "web_80"]);
+        let old = std::process::Command::new("touch")
+            .args(["-h", "-d", "10 minutes ago"])
+            .arg(path.join(LIVE).join("two_80~0"))
+            .status();
+        assert!(old.unwrap().success());
+        assert_eq!(folder.names().into_iter().collect::<Vec<_>>(), ["gone_80", "web_80"]);
     }
 
     #[tokio::test]

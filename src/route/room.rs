@@ -56,6 +56,29 @@ enum Door {
     Open(Vec<SocketAddrV4>),
 }
 
+static HERE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many wait in any room, or have waited and are not answered yet.
+pub fn waiting() -> usize {
+    HERE.load(Ordering::Relaxed)
+}
+
+/// Somebody, counted for as long as they are here.
+struct Here;
+
+impl Here {
+    fn begin() -> Self {
+        HERE.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        HERE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// While it is there, requests may wait in it. Dropped before anybody was let on, it refuses them.
 #[derive(Debug)]
 pub struct Room {
@@ -152,7 +175,9 @@ async fn serve(
             Ok((stream, _)) => {
                 let (door, turns, refused) = (door.clone(), Arc::clone(&turns), Arc::clone(&refused));
                 let seat = Arc::clone(&seats).try_acquire_owned();
+                let here = Here::begin();
                 tokio::spawn(async move {
+                    let _here = here;
                     let waited = match &seat {
                         Ok(_) => wait(&stream, nth, door, deadline).await,
                         Err(_) => Waited::InVain,

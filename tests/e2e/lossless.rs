@@ -205,6 +205,26 @@ fn requests_wait_for_what_stops_first_also_when_it_comes_back_because_nginx_was_
     assert!(!seen.reasons.keys().any(|reason| reason.starts_with("status")), "{seen:?}");
 }
 
+#[test]
+fn an_agent_that_is_told_to_end_in_a_gap_lets_everybody_out_of_it() {
+    let mut world = World::empty();
+    let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \
+                 [sh, -c, \"sleep 2; exec nginx -c /www/web/nginx.conf -g 'daemon off;'\"]";
+    let compose = sturdy(&world).replace("build: ./web", stops);
+    live(&mut world, &compose);
+    let load = Load::start(world.port, WEB, Kind::New, 30);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.comes_to(&second, |entry| matches!(entry, Entry::BringingUp { .. }));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(world.daemon.take().expect("a daemon").terminate());
+    assert_eq!(world.says(WEB), "web 2", "with the agent down");
+    let (_, seen) = load.stop();
+    assert_eq!((seen.failed, seen.flips), (0, 1), "{seen:?}");
+    world.start();
+    world.live(&second);
+}
+
 /// A connection that speaks its own protocol through nginx to `web`.
 struct Upgraded(TcpStream);
 

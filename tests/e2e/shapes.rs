@@ -54,15 +54,18 @@ fn with_a_one_shot() -> String {
 }
 
 #[test]
-fn a_one_shot_ends_before_anything_else_begins() {
-    let world = World::live_with(&with_a_one_shot());
+fn a_one_shot_ends_before_who_waits_for_it_begins_or_before_all_where_nobody_does() {
+    let alone = "  first:\n    image: agenttest-base:1\n    command: [\"true\"]\n    labels: {agent.oneshot: \"true\"}\n";
+    let world = World::live_with(&(with_a_one_shot() + alone));
     let log = world.log(&world.runs()[0]);
-    let prepared =
-        log.iter().position(|e| matches!(e, Entry::Passed { service, .. } if service == "prepare"));
-    // Whoever waits for it, and whoever does not.
-    let begun =
-        log.iter().position(|e| matches!(e, Entry::BringingUp { service, .. } if service != "prepare"));
-    assert!(prepared.is_some() && prepared < begun, "{log:#?}");
+    let passed = |of: &str| {
+        log.iter().position(|e| matches!(e, Entry::Passed { service, .. } if service == of)).expect("its end")
+    };
+    let begun = |of: &str| {
+        log.iter().position(|e| matches!(e, Entry::BringingUp { service, .. } if service == of)).expect("it")
+    };
+    assert!(passed("prepare") < begun("web"), "{log:#?}");
+    assert!(passed("first") < begun("web").min(begun("api")).min(begun("nginx")), "{log:#?}");
 
     // It has ended, which is as it should be: nothing is healed and nothing rolls.
     let before = world.running();

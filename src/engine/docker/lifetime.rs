@@ -6,7 +6,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody};
 use bollard::query_parameters::{
     InspectContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptions,
+    StartContainerOptions, StopContainerOptionsBuilder,
 };
 
 use super::fault::found;
@@ -30,12 +30,18 @@ impl Docker {
         self.client.unpause_container(&id.0).await.map_err(|error| self.fault(act(), error))
     }
 
-    pub(super) async fn stop_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+    pub(super) async fn stop_instance(
+        &self,
+        id: &InstanceId,
+        most: Option<Duration>,
+    ) -> Result<(), EngineError> {
         let Some(container) = self.own(id, "stop").await? else { return Ok(()) };
-        let seconds = container.config.and_then(|config| config.stop_timeout).unwrap_or(GRACE_SECONDS);
-        // The answer comes after the grace, which the engine takes from the container itself.
-        let client = self.patient(Duration::from_secs(seconds.unsigned_abs()));
-        let stopped = found(client.stop_container(&id.0, None::<StopContainerOptions>).await);
+        let grace = container.config.and_then(|config| config.stop_timeout).unwrap_or(GRACE_SECONDS);
+        let most = most.and_then(|most| i64::try_from(most.as_secs()).ok()).filter(|most| *most < grace);
+        let options = most.map(|most| StopContainerOptionsBuilder::default().t(most as i32).build());
+        // The answer comes after the grace, which the engine else takes from the container itself.
+        let client = self.patient(Duration::from_secs(most.unwrap_or(grace).unsigned_abs()));
+        let stopped = found(client.stop_container(&id.0, options).await);
         stopped.map(drop).map_err(|error| self.fault(format!("stop {}", id.short()), error))
     }
 

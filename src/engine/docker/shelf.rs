@@ -20,7 +20,7 @@ impl Docker {
         // First, or the engine's next start would start it too.
         self.set_restart(id, &RestartSpec::never()).await?;
         if patient {
-            self.stop_instance(id).await?;
+            self.stop_instance(id, None).await?;
         } else {
             // What has ended already is as good.
             found(self.client.kill_container(&id.0, None::<KillContainerOptions>).await)
