@@ -1,7 +1,5 @@
 //! Nobody notices a roll: callers of every kind, at a fixed rate, before, during and after.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use agent::model::run::{Entry, Outcome};
@@ -15,7 +13,7 @@ use crate::world::World;
 
 /// `web` is served by a program that lets many connections wait and takes bodies: busybox's httpd keeps nine of them
 /// waiting, which on a busy machine is a failure of its own.
-fn sturdy(world: &World) -> String {
+pub(crate) fn sturdy(world: &World) -> String {
     world.repo.write(
         "web/nginx.conf",
         "events {}\nhttp {\n server {\n  listen 8000;\n  root /www;\n  client_max_body_size 1m;\n  \
@@ -26,29 +24,8 @@ fn sturdy(world: &World) -> String {
     routed("agent.route.take.path: /take\n      agent.route.take.port: \"8000\"")
 }
 
-/// `web` also speaks whatever a client upgrades to.
-fn upgrading(world: &World) -> String {
-    world.repo.write(
-        "web/upgrade",
-        "#!/bin/sh\nasked=no\nwhile read -r line && [ ${#line} -gt 1 ]; do\n\
-         case $line in [Uu]pgrade:*) asked=yes;; esac\ndone\n\
-         if [ $asked = no ]; then\n\
-         printf 'HTTP/1.1 426 X\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n'\nexit\nfi\n\
-         printf 'HTTP/1.1 101 X\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n'\nexec cat\n",
-    );
-    let run = "RUN mv /www/web/upgrade /upgrade && chmod +x /upgrade\n\
-               CMD [\"sh\", \"-c\", \"nc -ll -p 8001 -e /upgrade & exec httpd -f -p 8000 -h /www\"]\n";
-    let dockerfile = crate::stack::dockerfile("web");
-    let (built, _) = dockerfile.split_once("CMD").expect("a command");
-    world.repo.write("web/Dockerfile", format!("{built}{run}"));
-    routed(
-        "agent.route.upgrade.path: /upgrade\n      agent.route.upgrade.port: \"8001\"\n      \
-         agent.route.upgrade.websocket: \"true\"\n      agent.probe.port: \"8000\"",
-    )
-}
-
 /// One more route to `web`.
-fn routed(route: &str) -> String {
+pub(crate) fn routed(route: &str) -> String {
     let probe = "agent.probe: /web/version.txt";
     COMPOSE.replace(probe, &format!("{probe}\n      {route}"))
 }
@@ -58,7 +35,7 @@ const CALLER: &str = "  caller:\n    <<: *app\n    image: agenttest-base:1\n    
     until wget -qO- http://web:8000/web/version.txt 2>/dev/null; do sleep 0.1; done\n        \
     while sleep 0.05; do timeout 5 wget -qO- http://web:8000/web/version.txt || echo LOST; done\n";
 
-fn live(world: &mut World, compose: &str) {
+pub(crate) fn live(world: &mut World, compose: &str) {
     crate::stack::write_apps(&world.repo, compose, &["web", "api"]);
     let first = world.repo.push("the first version");
     world.start();
@@ -223,62 +200,6 @@ fn an_agent_that_is_told_to_end_in_a_gap_lets_everybody_out_of_it() {
     assert_eq!((seen.failed, seen.flips), (0, 1), "{seen:?}");
     world.start();
     world.live(&second);
-}
-
-/// A connection that speaks its own protocol through nginx to `web`.
-struct Upgraded(TcpStream);
-
-impl Upgraded {
-    fn open(world: &World) -> Self {
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, world.port)).expect("nginx");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        let head = "GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        socket.write_all(head.as_bytes()).expect("sent");
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            socket.read_exact(&mut byte).expect("an answer");
-            answer.push(byte[0]);
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
-        Self(socket)
-    }
-
-    fn echoes(&mut self) -> bool {
-        let mut back = [0; 6];
-        self.0.write_all(b"hello\n").is_ok() && self.0.read_exact(&mut back).is_ok() && &back == b"hello\n"
-    }
-}
-
-fn cut(log: &[Entry]) -> Vec<usize> {
-    let cut =
-        |entry: &Entry| if let Entry::Cut { connections, .. } = entry { Some(*connections) } else { None };
-    log.iter().filter_map(cut).collect()
-}
-
-#[test]
-fn what_is_open_may_end_in_its_time_and_is_counted_when_it_is_cut() {
-    let mut world = World::empty();
-    let compose = upgrading(&world);
-    live(&mut world, &compose);
-
-    let mut open = Upgraded::open(&world);
-    let second = world.push_version("web", 2);
-    world.deliver(&second);
-    world.eventually("the new version", || (world.says(WEB) == "web 2").then_some(()));
-    assert!(open.echoes(), "cut at the switch");
-    drop(open);
-    let run = world.live(&second);
-    assert_eq!(cut(&world.log(&run)), [0; 0]);
-
-    let mut open = Upgraded::open(&world);
-    let third = world.push_version("web", 3);
-    world.deliver(&third);
-    let run = world.live(&third);
-    assert!(!open.echoes(), "still open behind its instance's end");
-    assert_eq!(cut(&world.log(&run)), [1]);
-    let shown = world.agent(&["show", &run.id.0.to_string()]);
-    assert!(shown.contains("1 connection was still open and is cut"), "{shown}");
 }
 
 #[test]

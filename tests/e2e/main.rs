@@ -47,6 +47,7 @@ mod lossless;
 mod metrics;
 mod newest;
 mod notified;
+mod open;
 mod orders;
 mod progress;
 mod published;
