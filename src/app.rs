@@ -160,7 +160,10 @@ async fn work(
     if !reload.begun().await {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
-    world.gap.over().await;
+    tokio::select! {
+        () = world.gap.over() => {}
+        () = alive() => {}
+    }
     // A turn in the middle is cut off here: what it did is in its log, and the next start goes on from there.
     turning.abort();
     Ok(())
@@ -221,14 +224,18 @@ async fn until_signalled(reload: Arc<Reload>) {
     reload.give_up().await;
 }
 
-/// Tells systemd that the runtime still turns, twice as often as asked.
 async fn watchdog(stop: CancellationToken) {
-    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    tokio::select! {
+        () = alive() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Tells systemd that the runtime still turns, twice as often as asked.
+async fn alive() {
+    let Some(within) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     loop {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        tokio::select! {
-            () = tokio::time::sleep(within / 2) => {}
-            () = stop.cancelled() => return,
-        }
+        tokio::time::sleep(within / 2).await;
     }
 }

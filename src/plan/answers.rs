@@ -26,6 +26,8 @@ const JUMP: usize = 2;
 pub struct Answer {
     /// Seconds since the Unix epoch.
     pub at: i64,
+    /// When it was asked for.
+    pub asked: i64,
     pub service: String,
     pub error: bool,
     /// The instance that was asked last; none when nginx had nobody to ask.
@@ -37,6 +39,8 @@ struct Line {
     time: String,
     service: String,
     status: String,
+    #[serde(default)]
+    seconds: String,
     #[serde(default)]
     upstream: String,
 }
@@ -53,7 +57,8 @@ impl Answer {
             return None;
         }
         let instance = last.split(':').next().and_then(|address| address.parse().ok());
-        (status != 499).then_some(Self { at, service: line.service, error: status >= 500, instance })
+        let asked = at - line.seconds.parse::<f64>().map_or(0, |seconds| seconds.round() as i64);
+        (status != 499).then_some(Self { at, asked, service: line.service, error: status >= 500, instance })
     }
 }
 
@@ -88,7 +93,7 @@ pub struct Tally {
     switched: i64,
     services: BTreeSet<String>,
     before: BTreeMap<String, Share>,
-    since: BTreeMap<String, VecDeque<(i64, bool)>>,
+    since: BTreeMap<String, VecDeque<Answer>>,
     /// When each was last seen to answer well, by what is older than the window.
     well: BTreeMap<String, i64>,
 }
@@ -132,10 +137,10 @@ impl Tally {
             return None;
         }
         let since = self.since.entry(answer.service.clone()).or_default();
-        since.push_back((answer.at, answer.error));
-        while let Some((at, error)) = since.pop_front_if(|(at, _)| *at <= answer.at - WINDOW) {
-            if !error {
-                self.well.insert(answer.service.clone(), at);
+        since.push_back(answer.clone());
+        while let Some(old) = since.pop_front_if(|old| old.at <= answer.at - WINDOW) {
+            if !old.error {
+                self.well.insert(old.service, old.at);
             }
         }
         Some((answer.service.clone(), self.judge(&answer.service)?))
@@ -144,20 +149,20 @@ impl Tally {
     /// What is wrong with a service's answers now.
     pub fn judge(&self, service: &str) -> Option<String> {
         let mut now = Share::default();
-        self.since.get(service)?.iter().for_each(|(_, error)| now.add(*error));
+        self.since.get(service)?.iter().for_each(|answer| now.add(answer.error));
         let before = self.before.get(service).copied().unwrap_or_default();
         jumped(now, before).then(|| told(now, before))
     }
 
     /// The service was stopped between these moments (milliseconds since the Unix epoch), to be replaced: its errors
-    /// then, and until it answers well again, say nothing of it.
+    /// then, and until it answers well again, say nothing of it, nor does what was asked then and fails later.
     pub fn excuse(&mut self, service: &str, from: i64, until: Option<i64>) {
         let Some(since) = self.since.get_mut(service) else { return };
         let (from, until) = (from / 1000, until.map_or(i64::MAX, |until| until / 1000));
         let mut back = self.well.get(service).is_some_and(|at| *at > until);
-        since.retain(|(at, error)| {
-            back |= *at > until && !error;
-            back || !error || *at < from
+        since.retain(|answer| {
+            back |= answer.at > until && !answer.error;
+            !answer.error || answer.at < from || (back && answer.asked > until)
         });
     }
 }
@@ -191,7 +196,8 @@ mod tests {
     const OLD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
     fn answer(after: i64, error: bool, instance: Option<Ipv4Addr>) -> Answer {
-        Answer { at: SWITCHED + after, service: "web".into(), error, instance }
+        let at = SWITCHED + after;
+        Answer { at, asked: at, service: "web".into(), error, instance }
     }
 
     /// What is said of these answers, each so many seconds after the switch.
@@ -265,6 +271,10 @@ mod tests {
         assert_eq!(tally.judge("web"), None);
         // Once it has answered, errors are its own again, also when those answers are long ago.
         count(&mut tally, 1, 7, false);
+        let late = Answer { asked: SWITCHED + 4, ..answer(8, true, None) };
+        (0..9).for_each(|_| drop(tally.count(&late, &new)));
+        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        assert_eq!(tally.judge("web"), None);
         count(&mut tally, 15, 20, true);
         tally.excuse("web", (SWITCHED + 3) * 1000, over);
         assert!(tally.judge("web").is_some());

@@ -42,6 +42,7 @@ impl<E: Engine> Act<'_, E> {
         let before = self.world.live_nginx();
         let Err(mut trouble) = self.switch_over(observed, live).await else { return Ok(Ok(())) };
         let (reason, failed) = match &trouble {
+            Trouble::Newer if self.world.gap.is_hurried() => ("the agent is about to end".to_owned(), None),
             Trouble::Newer => ("something newer is to be reached".to_owned(), None),
             Trouble::Failure { failure, .. } => (failure.message.clone(), failure.service.clone()),
         };
@@ -95,6 +96,7 @@ impl<E: Engine> Act<'_, E> {
         let upstreams = self.route(&rolling, observed, &seen).await?;
         self.journal.switched(live).await?;
         self.let_on(&upstreams).await;
+        self.world.gap.end();
         self.world.whereabouts.live(self.desired);
         Ok(())
     }
@@ -134,6 +136,7 @@ impl<E: Engine> Act<'_, E> {
         // Whatever could not be put back: what is there again is found again.
         let led = self.let_back().await;
         let kept = kept?;
+        self.world.gap.end();
         led?;
         content?;
         Ok(kept)

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::route::waiting;
 
-/// For the new instances to be there, and then for the old ones to be there again. The service manager waits a little
-/// longer than for all of it (`TimeoutStopSec=`).
+/// For the new instances to be there, and then for the old ones to be there again: the new ones are given their grace
+/// before. The service manager waits longer than for all of it (`TimeoutStopSec=`).
 const FORWARD: Duration = Duration::from_secs(10);
-const BACK: Duration = Duration::from_secs(12);
+const BACK: Duration = Duration::from_secs(20);
 /// For answers to those who have waited.
 const ANSWERS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,22 +39,61 @@ impl Gap {
         work.cancel();
     }
 
-    /// Returns when no run is in a gap and who has waited is answered, or after a bounded time.
+    /// Whether a run in a gap had to come out of it.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurry.is_cancelled()
+    }
+
+    /// Returns when no run is in a gap and who has waited is answered, both at once, or after a bounded time.
     pub async fn over(&self) {
-        let mut open = self.open.subscribe();
-        // It cannot be closed: the sender is ours.
-        let mut over = std::pin::pin!(open.wait_for(|open| !*open));
-        if timeout(FORWARD, &mut over).await.is_err() {
-            self.hurry.cancel();
-            if timeout(BACK, over).await.is_err() {
+        let (begin, mut closed) = (Instant::now(), None);
+        loop {
+            let open = *self.open.borrow();
+            if !open && waiting() == 0 {
+                return;
+            }
+            // A run may go on from one gap into the next.
+            closed = if open { None } else { closed.or_else(|| Some(Instant::now())) };
+            if closed.is_some_and(|since| since.elapsed() >= ANSWERS) {
+                return;
+            }
+            if open && begin.elapsed() >= FORWARD {
+                self.hurry.cancel();
+            }
+            if begin.elapsed() >= FORWARD + BACK {
                 tracing::warn!("ending in the middle of a gap: the next start brings back what is down");
+                return;
             }
+            sleep(LOOK).await;
         }
-        let answered = async {
-            while waiting() > 0 {
-                sleep(LOOK).await;
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_ends_the_process_waits_for_a_gap_and_then_hurries_it() {
+        let (gap, work, begin) = (Gap::default(), CancellationToken::new(), Instant::now());
+        gap.over().await;
+        assert_eq!(begin.elapsed(), Duration::ZERO, "there was no gap");
+        gap.begin();
+        let run = async {
+            gap.hurries(&work).await;
+            sleep(Duration::from_secs(3)).await;
+            gap.end();
         };
-        let _ = timeout(ANSWERS, answered).await;
+        tokio::join!(gap.over(), run);
+        assert!(work.is_cancelled() && gap.is_hurried());
+        assert_eq!(begin.elapsed().as_secs(), FORWARD.as_secs() + 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let (gap, begin) = (Gap::default(), Instant::now());
+        gap.begin();
+        gap.over().await;
+        assert_eq!(begin.elapsed().as_secs(), (FORWARD + BACK).as_secs());
     }
 }

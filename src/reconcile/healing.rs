@@ -15,6 +15,7 @@ use crate::plan::diff::Purpose;
 use crate::plan::{nginx, upstreams};
 use crate::record::{Degraded, Release};
 use crate::roll;
+use crate::route::LIVE;
 use crate::trigger::Reason;
 
 use super::Reconciler;
@@ -35,7 +36,10 @@ impl<E: Engine> Reconciler<E> {
         let observed = self.engine.observe(&desired.stack).await?;
         // A run that could not do it at its end.
         roll::leave_callers(&observed).await;
-        let plan = self.plan(desired, Some(desired), &observed, self.mending(), &BTreeSet::new()).await?;
+        let mut plan = self.plan(desired, Some(desired), &observed, self.mending(), &BTreeSet::new()).await?;
+        if self.is_edited(desired) && !self.config.drift.self_heal {
+            plan.drift.push("nginx.conf was edited by hand".to_owned());
+        }
         self.situation.send_if_modified(|situation| {
             let changed = situation.drift != plan.drift;
             situation.drift.clone_from(&plan.drift);
@@ -80,8 +84,9 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Whether nginx has another configuration than it would get now: its file is gone, or the agent's own
-    /// configuration has changed since. What a person edited stays until the next release. If nobody `asked`, only
-    /// instances count that have other addresses by now: the engine gives them where the agent cannot.
+    /// configuration has changed since. What a person edited stays until the next release, unless that is not wanted.
+    /// If nobody `asked`, only instances count that have other addresses by now: the engine gives them where the agent
+    /// cannot.
     fn nginx_is_behind(&self, desired: &Desired, observed: &Observed, asked: bool) -> Result<bool, Trouble> {
         if desired.proxy().is_none() {
             return Ok(false);
@@ -89,10 +94,21 @@ impl<E: Engine> Reconciler<E> {
         let upstreams = upstreams::observed(desired, observed, |_| false);
         let text = nginx::render(&desired.routes, &upstreams, &desired.nginx);
         let text = text.map_err(|problem| vec![problem])?;
-        let live = self.live_nginx().unwrap_or_default();
-        let edited = !live.is_empty() && nginx::is_edited(&live);
+        let live = self.live_text(desired).unwrap_or_default();
+        if self.is_edited(desired) {
+            return Ok(self.config.drift.self_heal);
+        }
         let moved = nginx::links(&live) != nginx::links(&text);
-        Ok(!edited && (moved || asked && nginx::generation(&live) != nginx::generation(&text)))
+        Ok(moved || asked && nginx::generation(&live) != nginx::generation(&text))
+    }
+
+    /// What the nginx of this release reads.
+    fn live_text(&self, desired: &Desired) -> Option<String> {
+        std::fs::read_to_string(self.proxy_folder(desired)?.join(LIVE)).ok()
+    }
+
+    fn is_edited(&self, desired: &Desired) -> bool {
+        self.live_text(desired).is_some_and(|live| !live.is_empty() && nginx::is_edited(&live))
     }
 
     /// Wakes the loop when something happens to the stack's containers, and slowly by itself.

@@ -299,6 +299,7 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<(), Trouble> {
         let outcome = match &result {
             Ok(_) => None,
+            Err(Trouble::Newer) if self.gap.is_hurried() => Some(Outcome::Interrupted),
             Err(Trouble::Newer) => Some(Outcome::Superseded { by: self.newest() }),
             Err(Trouble::Failure { failure, .. }) => Some(Outcome::Failed { reason: failure.clone() }),
         };

@@ -84,7 +84,6 @@ impl<E: Engine> Act<'_, E> {
 
     /// Once nginx leads to the new ones: who waits goes there too. Nothing that fails here may undo the release.
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
-        self.world.gap.end();
         let waiting = self.rooms(std::mem::take);
         self.open(waiting, |service, of: &[SocketAddrV4]| {
             let ports =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::model::desired::{Order, Service};
 use crate::model::instance::{Identity, InstanceId, Observed, RestartSpec};
 use crate::model::run::Entry;
@@ -117,7 +117,8 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             created.push((new, self.create(roll, service, new).await?));
         }
         // An engine that starts in the gap must not start it beside its successor.
-        let rest = roll.old.iter().map(|old| self.engine.keep_up(&old.id, &never));
+        let rest = roll.old.iter().filter(|old| old.serving);
+        let rest = rest.map(|old| self.engine.keep_up(&old.id, &never));
         try_join_all(rest).await.map_err(&failed)?;
         let (begun, mut gap) = (Instant::now(), None);
         let serving = roll.old.iter().any(|old| old.serving);
@@ -129,13 +130,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             // It may not have finished.
             return Err(RollError::Newer);
         }
-        // nginx takes nobody new from then on, and would end only with the last of its connections.
-        let stops = roll.old.iter().map(|old| async {
-            match service.proxy {
-                true => self.engine.stop_within(&old.id, FINISH).await,
-                false => self.engine.stop(&old.id).await,
-            }
-        });
+        let stops = roll.old.iter().map(|old| self.stop(service, &old.id));
         try_join_all(stops).await.map_err(&failed)?;
         // One first: what it makes of its data is there when the others begin.
         let (first, others) = created.split_at(created.len().min(1));
@@ -153,6 +148,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             self.journal.write(Entry::Gap { service, millis, held }).await?;
         }
         Ok(())
+    }
+
+    /// nginx takes nobody new from then on, and would end only with the last of its connections.
+    pub(super) async fn stop(&self, service: &Service, id: &InstanceId) -> Result<(), EngineError> {
+        match service.proxy {
+            true => self.engine.stop_within(id, FINISH).await,
+            false => self.engine.stop(id).await,
+        }
     }
 
     /// What the old ones have begun ends before they are told to stop, if it ends soon: everybody else waits for that.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -135,7 +136,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
         let removed = match self.never_asked(instance) {
             true => self.engine.remove(&instance.id).await,
-            false => self.end(&instance.id).await,
+            false => self.stop_own(instance).and_then(|()| self.engine.remove(&instance.id)).await,
         };
         match removed {
             Ok(()) => {
@@ -143,6 +144,13 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.journal.write(entry).await
             }
             Err(error) => self.note(format!("{} could not be removed: {error}", instance.name)).await,
+        }
+    }
+
+    async fn stop_own(&self, own: &Instance) -> Result<(), EngineError> {
+        match self.desired.services.get(&own.service) {
+            Some(service) => self.stop(service, &own.id).await,
+            None => self.engine.stop(&own.id).await,
         }
     }
 
@@ -159,7 +167,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
 
     async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
         // Before anything is written down: it may hold a port that its predecessor needs.
-        if let Err(error) = self.engine.shelve(&instance.id, !self.never_asked(instance)).await {
+        let patient = !self.never_asked(instance);
+        if patient && let Err(error) = self.stop_own(instance).await {
+            tracing::warn!("{} cannot be stopped: {error}", instance.name);
+        }
+        if let Err(error) = self.engine.shelve(&instance.id, patient).await {
             tracing::warn!("{} cannot be kept: {error}", instance.name);
             return self.remove_own(instance).await;
         }
@@ -201,12 +213,13 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         if !instance.running() {
             self.engine.start(&instance.id).await?;
         }
-        let Some(service) = self.before.and_then(|before| before.services.get(&instance.service)) else {
-            return Ok(());
-        };
-        if self.stops_first(&instance.service) {
+        let before = self.before.and_then(|before| before.services.get(&instance.service));
+        if self.stops_first(&instance.service)
+            && let Some(service) = before.or_else(|| self.desired.services.get(&instance.service))
+        {
             self.engine.keep_up(&instance.id, &service.template.restart).await?;
         }
+        let Some(service) = before else { return Ok(()) };
         let known: BTreeSet<&str> =
             instance.endpoints.values().flat_map(|e| e.aliases.iter().map(String::as_str)).collect();
         let names = service.template.networks.iter().flat_map(|used| &used.aliases);

@@ -50,12 +50,17 @@ fn an_app_that_is_gone_costs_its_own_path_only() {
 fn what_a_person_stopped_is_told_and_left_until_the_next_release() {
     let world = World::live_at_once();
     let web = world.container("web");
+    let file = world.state().join("nginx/nginx.conf");
+    let edited = std::fs::read_to_string(&file).expect("nginx's file") + "# by hand\n";
+    std::fs::write(&file, &edited).expect("edited");
     docker(&["stop", &web]);
     world.eventually("the drift", || {
         let drift = world.status().situation.drift;
-        drift.iter().any(|what| what.contains("-web-1 was stopped by hand")).then_some(())
+        let told = |end: &str| drift.iter().any(|what| what.ends_with(end));
+        (told("-web-1 was stopped by hand") && told("nginx.conf was edited by hand")).then_some(())
     });
     world.look();
+    assert_eq!(std::fs::read_to_string(&file).expect("nginx's file"), edited);
     assert!(!world.running().contains_key("web"));
     let second = world.push_version("api", 2);
     world.deliver(&second);

@@ -84,8 +84,12 @@ fn what_a_person_stopped_is_started_again_where_that_is_wanted() {
     world.settings.push_str("[drift]\nself_heal = true\n");
     world.start();
     at_rest(&world);
+    let file = world.state().join("nginx/nginx.conf");
+    let written = std::fs::read_to_string(&file).expect("nginx's file");
+    std::fs::write(&file, format!("{written}# by hand\n")).expect("edited");
     docker(&["stop", &world.container("web")]);
     world.eventually("web again", || (world.get(WEB).status == 200).then_some(()));
+    assert!(!std::fs::read_to_string(&file).expect("nginx's file").contains("by hand"));
 }
 
 #[test]

@@ -95,7 +95,9 @@ fn a_label_that_moved_is_no_new_generation() {
     let after = render(&routes, &upstreams, &Options::default()).unwrap();
     assert_ne!(before, after);
     assert_eq!(generation(&before), generation(&after));
+    assert!(routes[0].leads_as(&stack().0[0]));
     routes[0].port += 1;
+    assert!(!routes[0].leads_as(&stack().0[0]));
     let other = render(&routes, &upstreams, &Options::default()).unwrap();
     assert_ne!(generation(&before), generation(&other));
 }

@@ -495,3 +495,14 @@ fn what_has_ended_of_a_service_that_is_gone_is_no_business_of_a_plan() {
     assert!(left(ended).is_empty());
     assert_eq!(left(instance(&api, 1, None)).removals.len(), 1);
 }
+
+#[test]
+fn what_only_finishes_gets_no_requests() {
+    let web = service("web", "f2", 1);
+    let desired = desired(vec![Service { proxy: true, ..service("nginx", "f1", 1) }, web.clone()]);
+    let [old, new] = ["10.9.0.2", "10.9.0.3"].map(|address| address.parse::<Ipv4Addr>().unwrap());
+    let mut left = instance(&service("web", "f1", 1), 1, Some(old));
+    left.endpoints.values_mut().for_each(|endpoint| endpoint.aliases.clear());
+    let seen = world(vec![left, instance(&web, 2, Some(new))]);
+    assert_eq!(crate::plan::upstreams::observed(&desired, &seen, |_| false)["web"], [new]);
+}
