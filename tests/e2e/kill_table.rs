@@ -225,9 +225,9 @@ fn table(name: &str, mut world: World, mut act: impl Act) {
         seconds[seconds.len() - 1],
     );
     assert_eq!(failed, 0, "requests were lost");
-    // Where the last point is the end itself, the agent may be quicker.
+    // An act may come to its end with fewer writes than in the rehearsal.
     let missed = rows.iter().filter(|row| !row.killed).count();
-    assert!(missed <= 1, "{missed} of {} were not killed", rows.len());
+    assert!(10 * missed <= rows.len(), "{missed} of {} were not killed", rows.len());
 }
 
 struct Row {
