@@ -1,5 +1,7 @@
 //! Plans held against a small model of the world.
 
+mod order;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -178,124 +180,6 @@ fn healing_brings_back_what_is_gone_and_leaves_what_a_person_stopped() {
     // The next release makes everything as it says.
     let plan = planned(&desired, Some(&desired), &observed, Purpose::Release);
     assert_eq!(plan.rolls.len(), 2);
-}
-
-#[test]
-fn a_service_starts_after_those_it_waits_for_and_nginx_last() {
-    let mut nginx = service("a-nginx", "f1", 1);
-    nginx.proxy = true;
-    let mut web = service("b-web", "f1", 1);
-    web.after = vec!["c-migrate".into()];
-    let migrate = Service { one_shot: true, ..service("c-migrate", "f1", 1) };
-    let desired = desired(vec![nginx, web, migrate]);
-    let plan = planned(&desired, None, &world(Vec::new()), Purpose::Release);
-    let order: Vec<&str> = plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
-    assert_eq!(order, ["c-migrate", "b-web", "a-nginx"]);
-}
-
-fn one_shot(name: &str, fingerprint: &str) -> Service {
-    Service { one_shot: true, ..service(name, fingerprint, 1) }
-}
-
-#[test]
-fn a_one_shot_runs_for_each_release_that_changes_it() {
-    let (first, second) = (one_shot("migrate", "f1"), one_shot("migrate", "f2"));
-    let seen = world(vec![instance(&first, 1, None)]);
-    let same = desired(vec![first.clone()]);
-    assert!(planned(&same, Some(&same), &seen, Purpose::Release).is_empty());
-    // A commit that reverts another is as new as any.
-    for (before, after) in [(&first, &second), (&second, &first)] {
-        let seen = world(vec![instance(before, 1, None)]);
-        let (before, after) = (desired(vec![before.clone()]), desired(vec![after.clone()]));
-        let plan = planned(&after, Some(&before), &seen, Purpose::Release);
-        assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].old.len()), (1, 1));
-    }
-}
-
-#[test]
-fn on_the_way_back_a_one_shot_does_not_run_again() {
-    let before = desired(vec![one_shot("migrate", "f2"), service("web", "f2", 1)]);
-    let seen = world(before.services.values().map(|s| instance(s, 2, None)).collect());
-    let first = desired(vec![one_shot("migrate", "f1"), service("web", "f1", 1)]);
-    let plan = planned(&first, Some(&before), &seen, Purpose::Again);
-    assert_eq!((plan.rolls.len(), plan.rolls[0].service.as_str()), (1, "web"));
-    assert_eq!(plan.unchanged, ["migrate"]);
-    // What the newer release left is still there when it comes again.
-    let seen = applied(&plan, &first, &seen);
-    let plan = planned(&before, Some(&first), &seen, Purpose::Release);
-    assert_eq!((plan.rolls.len(), plan.rolls[0].service.as_str()), (1, "web"));
-}
-
-#[test]
-fn a_one_shot_of_the_current_release_has_run_whatever_became_of_its_container() {
-    let migrate = one_shot("migrate", "f1");
-    let with = |phase: Phase| {
-        let mut left = instance(&migrate, 1, None);
-        left.condition.phase = phase;
-        vec![left]
-    };
-    let current = desired(vec![migrate.clone()]);
-    for left in [Vec::new(), with(Phase::Exited(1)), with(Phase::Dead), with(Phase::Running)] {
-        for purpose in [Purpose::Heal, Purpose::Again] {
-            let plan = planned(&current, Some(&current), &world(left.clone()), purpose);
-            assert!(plan.is_empty(), "{purpose:?}: {plan:?}");
-        }
-    }
-}
-
-#[test]
-fn what_was_a_service_and_is_a_one_shot_again_stops() {
-    let newer = instance(&service("sweep", "f2", 1), 2, None);
-    let plan = planned(&desired(vec![one_shot("sweep", "f1")]), None, &world(vec![newer]), Purpose::Again);
-    assert_eq!((plan.rolls[0].new.len(), plan.rolls[0].old.len()), (0, 1));
-}
-
-/// Services with what they wait for, all of them new, in the waves in which they start; those whose names begin with
-/// `once` are one-shots.
-fn waves(stack: &[(&str, &[&str])]) -> Vec<String> {
-    let services = stack.iter().map(|(name, after)| Service {
-        one_shot: name.starts_with("once"),
-        proxy: *name == "nginx",
-        after: after.iter().map(|name| (*name).to_owned()).collect(),
-        ..service(name, "f1", 1)
-    });
-    let desired = desired(services.collect());
-    let plan = planned(&desired, None, &world(Vec::new()), Purpose::Release);
-    let of_wave = |wave: &[Roll]| wave.iter().map(|roll| roll.service.clone()).collect::<Vec<_>>().join(" ");
-    plan.rolls.chunk_by(|a, b| a.wave == b.wave).map(of_wave).collect()
-}
-
-#[test]
-fn a_one_shot_ends_before_all_that_it_does_not_wait_for() {
-    let stack: &[(&str, &[&str])] = &[
-        ("api", &[]),
-        ("db", &["disk"]),
-        ("disk", &[]),
-        ("nginx", &[]),
-        ("once", &["db"]),
-        ("web", &["api"]),
-    ];
-    assert_eq!(waves(stack), ["disk", "db", "once", "api", "web", "nginx"]);
-    assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &[])]), ["once", "api web"]);
-    // Where somebody is said to wait for it, only they do.
-    assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &["once"])]), ["once api", "web"]);
-}
-
-#[test]
-fn several_one_shots_keep_their_own_order_and_make_no_circle() {
-    assert_eq!(
-        waves(&[("api", &[]), ("once-a", &["once-b"]), ("once-b", &[]), ("once-c", &[])]),
-        ["once-b once-c", "once-a", "api"]
-    );
-    // One warms up what the other must have come before.
-    assert_eq!(
-        waves(&[("api", &[]), ("once-a", &["web"]), ("once-b", &[]), ("web", &[])]),
-        ["once-b", "web", "once-a", "api"]
-    );
-    assert_eq!(
-        waves(&[("api", &[]), ("once-a", &["api"]), ("once-b", &["web"]), ("web", &[]), ("z", &[])]),
-        ["api", "once-a", "web", "once-b", "z"]
-    );
 }
 
 #[test]
