@@ -23,11 +23,15 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything takes that is not lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A kept connection that rested for longer is not used again, as by most clients: any server may be closing it just
+/// then, and nginx does so after five seconds when it has a new configuration.
+const RESTED: Duration = Duration::from_secs(4);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Each request on a connection of its own; the name is looked up each time.
     New,
-    /// On connections that are kept as long as the server keeps them.
+    /// On connections that are kept as long as the server keeps them, and used again before they have rested for long.
     Kept,
     /// A body of 64 KiB on a connection of its own.
     Post,
@@ -100,18 +104,18 @@ type Sender = SendRequest<Full<Bytes>>;
 
 /// Connections that wait for their next request.
 #[derive(Default)]
-struct Idle(Mutex<Vec<Sender>>);
+struct Idle(Mutex<Vec<(Sender, Instant)>>);
 
 impl Idle {
     fn take(&self) -> Option<Sender> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that have ended in the meantime, as any client sees.
-        idle.retain(|sender| !sender.is_closed());
-        idle.pop()
+        idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < RESTED);
+        idle.pop().map(|(sender, _)| sender)
     }
 
     fn give(&self, sender: Sender) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((sender, Instant::now()));
     }
 }
 

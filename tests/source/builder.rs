@@ -63,7 +63,8 @@ impl Builder {
         let image = Made("rmi", format!("agenttest-context-{}-{number}", std::process::id()));
         let mut build = Command::new(self.client)
             .env("DOCKER_BUILDKIT", if self.buildkit { "1" } else { "0" })
-            .args(["build", "-q", "-t", &image.1])
+            // From the cache, it may be an image that another of these tests is just removing.
+            .args(["build", "--no-cache", "-q", "-t", &image.1])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
