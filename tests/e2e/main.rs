@@ -16,6 +16,7 @@ mod git_repo;
 #[path = "../common/git_server.rs"]
 mod git_server;
 
+mod acts;
 mod browser;
 mod client;
 mod clock;

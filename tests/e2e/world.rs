@@ -261,7 +261,8 @@ impl World {
         docker::running(&self.name)
     }
 
-    /// One container for each service, and nothing beside them but one that failed and is kept for its logs.
+    /// One container for each service, and nothing beside them but one that failed and is kept for its logs, and what
+    /// has prepared something.
     pub(crate) fn whole(&self) {
         self.whole_with(&["web", "api"]);
     }
@@ -274,7 +275,9 @@ impl World {
         self.eventually("one container each", || {
             let all = docker::docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
             let failed = |line: &&str| line.contains("-failed-in-run-") && line.ends_with(" exited");
-            let (kept, serving): (Vec<&str>, Vec<&str>) = all.lines().partition(failed);
+            let one_shot = |line: &&str| line.contains("-prepare-") && line.ends_with(" exited");
+            let (kept, serving): (Vec<&str>, Vec<&str>) =
+                all.lines().filter(|line| !one_shot(line)).partition(failed);
             let running = serving.iter().filter(|line| line.ends_with(" running")).count();
             let beside =
                 docker::docker(&["ps", "-a", "--filter", &aside, "--format", "{{.Names}} {{.State}}"]);
