@@ -63,7 +63,7 @@ pub struct Record {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    #[error("the record cannot be read or written")]
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error("the run's log does not allow that")]
     Illegal(#[from] IllegalEntry),
@@ -73,6 +73,12 @@ pub enum RecordError {
     NoRun(i64),
     #[error("there is no release {0}")]
     NoRelease(i64),
+}
+
+impl RecordError {
+    pub fn hint(&self) -> Option<&'static str> {
+        if let Self::Store(error) = self { error.hint() } else { None }
+    }
 }
 
 impl From<rusqlite::Error> for RecordError {

@@ -69,7 +69,7 @@ impl fmt::Display for Reason {
             Self::Webhook { delivery } => write!(f, "webhook {delivery}"),
             Self::Poll => f.write_str("the timer"),
             Self::Cli => f.write_str("a person asked"),
-            Self::Drift => f.write_str("the machine differs from the release"),
+            Self::Drift => f.write_str("something on the machine changed"),
             Self::Retry => f.write_str("trying again"),
             Self::Watch => f.write_str("the watch over the new release ended"),
             Self::PauseOver => f.write_str("the pause is over"),

@@ -116,6 +116,7 @@ impl CliError {
                 "it must be a PEM file that the agent may read: lines from BEGIN to END CERTIFICATE".into(),
             ),
             Self::Left { hint } => Some((*hint).to_owned()),
+            Self::Store(error) | Self::Record(RecordError::Store(error)) => error.hint().map(str::to_owned),
             Self::Alone(AloneError::Engine(_)) => Some("systemctl start docker, then: agent check".into()),
             _ => None,
         }

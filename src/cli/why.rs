@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::model::desired::{Desired, Gate, ProbeKind, Service};
 use crate::model::run::{Failure, Kind, Outcome, RunId};
 use crate::overview::time::Clock;
-use crate::overview::{Level, Live, Report, ServiceState, brief, plain_log, short};
+use crate::overview::{self, Level, Live, Report, ServiceState, brief, plain_log, short};
 use crate::record::{Record, Run};
 use crate::report;
 
@@ -114,7 +114,11 @@ fn unknown(name: &str, desired: Option<&Desired>, others: &[ServiceState]) -> Cl
 }
 
 async fn rolled(record: &Record, runs: &[Run], name: &str) -> Result<Option<Rolled>, CliError> {
-    for run in runs.iter().filter(|run| run.outcome == Some(Outcome::Succeeded)) {
+    for run in runs {
+        let live = overview::last_switched(record, std::slice::from_ref(run), |_| true).await?;
+        if live.is_none() {
+            continue;
+        }
         let Some(plan) = record.plan_of(run.id).await? else { continue };
         let Some(roll) = plan.rolls.into_iter().find(|roll| roll.service == name) else { continue };
         return Ok(Some(Rolled {

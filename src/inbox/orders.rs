@@ -54,7 +54,7 @@ pub enum InboxError {
     NoDestination(String, String),
     #[error("the destination `{0}` has a secret of its own in the configuration: change it there")]
     Configured(String),
-    #[error("the store cannot be read or written")]
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
     Secrets(#[from] SecretsError),

@@ -125,7 +125,7 @@ impl Answer {
             Self::NoEndpoint => StatusCode::NOT_FOUND,
             Self::Distrust(_) => StatusCode::UNAUTHORIZED,
             Self::NotAnEvent(_) | Self::WrongMode(_) => StatusCode::BAD_REQUEST,
-            Self::NoRoom | Self::NotKept(store::Error::Full(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoRoom | Self::NotKept(store::Error::Full) => StatusCode::INSUFFICIENT_STORAGE,
             Self::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::services::{ServiceState, services};
 use crate::model::class::Class;
 use crate::model::instance::Observed;
-use crate::model::run::{Failure, Kind, Outcome, ReleaseId, RunId};
+use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::reconcile::{self, Doing, HeldBack, Situation};
 use crate::record::{Degraded, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
 
@@ -141,7 +141,8 @@ pub async fn gather(
         Some(Ok(status)) => report.hear(status),
     }
     let desired = current.as_ref().map(|release| &release.desired);
-    report.services = services(desired, observed.as_ref().ok(), &runs);
+    report.services =
+        services(desired, observed.as_ref().ok(), &runs, report.doing.as_ref().map(|run| run.id));
     report.engine_error = observed.err();
     Ok(report)
 }
@@ -169,9 +170,33 @@ async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, 
         Some(run) => run.subject.clone(),
         None => release.subject.clone(),
     };
-    let changed = |run: &&Run| run.outcome == Some(Outcome::Succeeded) && run.kind != Kind::Heal;
-    let since = runs.iter().find(changed).and_then(|run| run.ended_at).unwrap_or(release.created_at);
+    let since = match last_switched(record, runs, |run| run.kind != Kind::Heal).await? {
+        Some((_, at)) => at,
+        None => release.created_at,
+    };
     Ok(Live { release: release.id, revision: applied.to_string(), subject, since })
+}
+
+/// The newest of these runs that made something live, and when. It may still retire what was there before.
+pub async fn last_switched<'a>(
+    record: &Record,
+    runs: &'a [Run],
+    wanted: impl Fn(&Run) -> bool,
+) -> Result<Option<(&'a Run, i64)>, RecordError> {
+    for run in runs.iter().filter(|run| wanted(run)) {
+        let ended = match (&run.outcome, run.ended_at) {
+            (Some(Outcome::Succeeded), Some(at)) => Some(at),
+            (None, _) => None,
+            _ => continue,
+        };
+        let log = record.log(run.id, 0).await?;
+        let switched =
+            log.iter().rev().find(|logged| logged.entry == Entry::Switched).map(|logged| logged.at);
+        if let Some(at) = switched.or(ended) {
+            return Ok(Some((run, at)));
+        }
+    }
+    Ok(None)
 }
 
 /// What failed, by the record: the tip that is not tried again, else the newest run. Without a daemon the newest

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Condition, Health, Instance, Observed, Phase};
 use crate::model::route::Route;
 use crate::model::run::RunId;
@@ -39,6 +39,7 @@ pub(super) fn services(
     desired: Option<&Desired>,
     observed: Option<&Observed>,
     runs: &[Run],
+    doing: Option<RunId>,
 ) -> Vec<ServiceState> {
     let instances = observed.map(|observed| observed.instances.as_slice()).unwrap_or_default();
     let wanted = desired.iter().flat_map(|desired| desired.services.keys());
@@ -46,7 +47,8 @@ pub(super) fn services(
     let mut out = Vec::new();
     for name in names {
         let routes: Vec<String> = desired.map(|desired| routes(desired, name)).unwrap_or_default();
-        let one_shot = desired.and_then(|d| d.services.get(name)).is_some_and(|service| service.one_shot);
+        let service = desired.and_then(|desired| desired.services.get(name));
+        let one_shot = service.is_some_and(|service| service.one_shot);
         let mut found = instances.iter().filter(|instance| instance.service == *name).peekable();
         if found.peek().is_none() {
             let (level, state) = match observed {
@@ -65,13 +67,35 @@ pub(super) fn services(
                 routes: routes.clone(),
             });
         }
-        out.extend(found.map(|instance| one(instance, one_shot, runs, &routes)));
+        out.extend(found.map(|instance| {
+            let beside = doing.and_then(|run| beside(instance, service?, run));
+            one(instance, one_shot, beside, runs, &routes)
+        }));
     }
     out
 }
 
-fn one(instance: &Instance, one_shot: bool, runs: &[Run], routes: &[String]) -> ServiceState {
-    let (level, state) = state(&instance.condition, one_shot);
+/// In the midst of a run there are instances beside those of the release that is live: those that come, and those
+/// that go.
+fn beside(instance: &Instance, live: &Service, run: RunId) -> Option<&'static str> {
+    match instance.fingerprint == live.fingerprint {
+        true => None,
+        false if instance.run == run => Some("new"),
+        false => Some("old"),
+    }
+}
+
+fn one(
+    instance: &Instance,
+    one_shot: bool,
+    beside: Option<&str>,
+    runs: &[Run],
+    routes: &[String],
+) -> ServiceState {
+    let (level, mut state) = state(&instance.condition, one_shot);
+    if let Some(beside) = beside {
+        state = format!("{state}, {beside}");
+    }
     ServiceState {
         service: instance.service.clone(),
         instance: Some(instance.name.clone()),

@@ -74,13 +74,14 @@ fn hint(error: &EngineError) -> Option<&'static str> {
 
 impl From<RecordError> for Trouble {
     fn from(error: RecordError) -> Self {
-        Self::new(Class::Failed, report::line(&error), None)
+        Self::new(Class::Failed, report::line(&error), error.hint().map(str::to_owned))
     }
 }
 
 impl From<JournalError> for Trouble {
     fn from(error: JournalError) -> Self {
-        Self::new(Class::Failed, report::line(&error), None)
+        let hint = error.0.downcast_ref().and_then(RecordError::hint);
+        Self::new(Class::Failed, report::line(&error), hint.map(str::to_owned))
     }
 }
 

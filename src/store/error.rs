@@ -31,8 +31,13 @@ pub enum Error {
     Older { found: i64, known: usize },
     #[error("cannot bring the store's schema up to date")]
     Migrate(#[source] Arc<rusqlite_migration::Error>),
-    #[error("the disk that holds the store is full: free some space; this write was not kept")]
-    Full(#[source] Arc<rusqlite::Error>),
+    // What SQLite says of a full disk tells no more.
+    #[error("the disk that holds the store is full; this write was not kept")]
+    Full,
+    #[error(
+        "the disk that holds the store cannot be read or written (SQLite's error {0}); this write was not kept"
+    )]
+    Disk(i32),
     #[error("the store cannot be written: its file or file system is read-only for this user")]
     ReadOnly(#[source] Arc<rusqlite::Error>),
     #[error("the store was opened for reading only")]
@@ -47,12 +52,27 @@ pub enum Error {
     Statement(#[source] Arc<rusqlite::Error>),
 }
 
+impl Error {
+    /// What a person can do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Full => Some("free some space on the disk with the agent's state folder"),
+            Self::Disk(_) => Some(
+                "look at the disk with the agent's state folder: `dmesg` tells of a disk that fails, and `mount` of one that has become read-only (ro)",
+            ),
+            _ => None,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
+        let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
         let error = Arc::new(error);
         match code {
-            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::SystemIoFailure) => Self::Disk(extended),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(error),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
             _ => Self::Statement(error),

@@ -5,6 +5,7 @@
 use agent::reconcile::Doing;
 
 use crate::client::Asked;
+use crate::daemon::Daemon;
 use crate::docker::docker;
 use crate::rolling;
 use crate::stack::{API, COMPOSE, WEB, dockerfile, write_apps};
@@ -126,6 +127,28 @@ pub(crate) fn rollback(world: World) -> Case {
     })
 }
 
+/// A good roll, a bad one, and a rollback.
+pub(crate) fn in_turn(world: World) -> Case {
+    Case::of(both(world), |world, version| {
+        let web = match version {
+            2 => {
+                world.push_version("web", 2);
+                app(WEB, &[1, 2])
+            }
+            3 => {
+                break_web(world, 3);
+                world.repo.push("web is broken");
+                app(WEB, &[2])
+            }
+            _ => {
+                world.agent(&["rollback", "1", "--no-wait"]);
+                app(WEB, &[2, 1])
+            }
+        };
+        vec![web, app(API, &[1])]
+    })
+}
+
 /// `web` has a fixed name and a volume, `door` a port of the host: neither can stand beside its successor.
 fn stopping_first(world: World) -> World {
     let fixed =
@@ -231,11 +254,20 @@ pub(crate) fn of_nginx(world: World) -> Case {
     })
 }
 
-/// Somebody has removed a container.
+/// Somebody has removed a container. What is mended five times in a row would be left as it is, so now and then there
+/// is a new release in between.
 pub(crate) fn healing(world: World) -> Case {
-    Case::of(both(world), |world, _| {
+    let mut live = 1;
+    Case::of(both(world), move |world, version| {
+        if version.is_multiple_of(4) {
+            live = version;
+            let revision = world.push_version("web", version);
+            let daemon = Daemon::start(&world.write_config(), &world.log_file());
+            world.live(&revision);
+            daemon.kill();
+        }
         docker(&["rm", "-f", &world.container("api")]);
-        vec![app(WEB, &[1]), app(API, &[1]).with_gap()]
+        vec![app(WEB, &[live]), app(API, &[1]).with_gap()]
     })
 }
 

@@ -61,7 +61,7 @@ fn an_app_that_exits_at_start_costs_nothing() {
     });
     assert_eq!(failure.service.as_deref(), Some("web"));
     assert!(failure.log.contains("no database"), "{failure:#?}");
-    // Under `unless-stopped` the engine starts it again and forgets the code.
+    // The engine starts it again and forgets the code.
     assert!(failure.message.starts_with("it exited with code 4 and was restarted"), "{failure:#?}");
     let status = world.agent(&["status"]);
     let says = |line: &str| line.contains("web") && line.contains(&failure.message);

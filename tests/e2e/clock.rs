@@ -52,6 +52,7 @@ fn a_clock_set_back_an_hour_stops_neither_rolls_nor_healing_nor_the_watch() {
     world.live(&second);
     world.look();
     assert!(its_clock(&world) < before - 3_000_000, "the clock was not moved");
+    world.transcript("clock-back");
 
     // What breaks is mended, although the runs before are dated in the future.
     client.all_good(&["web 1", "web 2", "api 1"]);

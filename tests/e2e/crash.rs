@@ -19,12 +19,14 @@ fn killed_while_putting_back() {
         world.log(&run).iter().any(|entry| matches!(entry, Entry::Reverting { .. })).then_some(())
     });
     world.kill();
+    world.transcript("killed-while-putting-back");
     world.start();
     let failure = world.failed_at_last(&bad);
     assert!(failure.message.contains("nothing listens on port 8000"), "{failure:#?}");
     client.all_good(&["web 1", "api 1"]);
     assert_eq!(world.running(), before);
     world.whole();
+    world.transcript("failed");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn what_a_person_stopped_is_told_and_left_until_the_next_release() {
     world.look();
     assert_eq!(std::fs::read_to_string(&file).expect("nginx's file"), edited);
     assert!(!world.running().contains_key("web"));
+    world.transcript("stopped-by-hand");
     let second = world.push_version("api", 2);
     world.deliver(&second);
     world.live(&second);

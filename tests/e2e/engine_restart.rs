@@ -1,17 +1,8 @@
-//! The engine restarts: the site comes back by itself, every path with its own app; and a roll that it cut off is
-//! brought to its end.
-
-use agent::model::run::Entry;
+//! The engine restarts, and nobody is there to help: the site comes back by itself, every path with its own app.
 
 use crate::own_engine::{OwnEngine, with_own_engine};
-use crate::stack::{API, COMPOSE, WEB};
-use crate::told::Moment;
+use crate::stack::{API, WEB};
 use crate::world::World;
-
-/// After a kill the engine takes all it finds running for stopped by a person: `unless-stopped` stays down.
-pub(crate) fn live() -> World {
-    World::live_with(&COMPOSE.replace("unless-stopped", "always"))
-}
 
 #[test]
 fn after_an_engine_restart_without_an_agent_every_path_answers_with_its_own_app() {
@@ -19,7 +10,7 @@ fn after_an_engine_restart_without_an_agent_every_path_answers_with_its_own_app(
 }
 
 fn comes_back_by_itself(engine: &OwnEngine) {
-    let mut world = live();
+    let mut world = World::live_at_once();
     world.kill();
     assert_eq!((world.says(WEB), world.says(API)), ("web 1".into(), "api 1".into()));
 
@@ -38,33 +29,11 @@ fn comes_back_by_itself(engine: &OwnEngine) {
     world.start();
     world.look();
     assert_eq!(world.running(), before);
-}
+    world.transcript("well");
 
-#[test]
-fn a_roll_that_an_engine_restart_cuts_off_is_brought_to_its_end() {
-    with_own_engine(cut_off);
-}
-
-fn cut_off(engine: &OwnEngine) {
-    let world = live();
-    let moments: [(&str, Moment); 4] = [
-        ("-TERM", |entry| matches!(entry, Entry::BringingUp { .. })),
-        ("-KILL", |entry| matches!(entry, Entry::Passed { .. })),
-        ("-TERM", |entry| matches!(entry, Entry::Switching)),
-        ("-KILL", |entry| matches!(entry, Entry::Switched)),
-    ];
-    for (version, (signal, reached)) in (2..).zip(moments) {
-        let revision = world.push_version("web", version);
-        world.deliver(&revision);
-        world.comes_to(&revision, reached);
-        engine.restart(signal);
-        world.eventually("the new version, without a word", || {
-            let done = world.runs().iter().all(|run| run.outcome.is_some());
-            let answer = crate::http::get(world.port, WEB).ok()?;
-            (done && answer.body.trim() == format!("web {version}")).then_some(())
-        });
-        world.whole();
-        assert_eq!(world.applied(), Some(revision));
-        world.eventually("nothing wrong", || world.status().situation.wrong.is_none().then_some(()));
-    }
+    engine.end("-TERM");
+    world.eventually("its being told", || world.status().situation.wrong.map(|_| ()));
+    world.transcript("no-engine");
+    engine.begin();
+    world.all_well();
 }

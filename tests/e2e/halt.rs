@@ -31,8 +31,7 @@ fn while_paused_nothing_is_deployed_or_healed_also_after_a_restart() {
     assert_eq!(world.runs().len(), runs);
     assert!(!world.running().contains_key("api"));
     assert_eq!(world.says(WEB), "web 1");
-    let told = world.agent(&["status"]);
-    assert!(told.contains("paused at") && told.contains("nothing is deployed or healed"), "{told}");
+    world.transcript("paused");
     assert_ne!(world.order(&Order::Retry).status, 200, "a pause is ended by its name only");
 
     world.order(&Order::Resume);
@@ -66,8 +65,7 @@ fn what_breaks_as_often_as_it_is_mended_is_left_until_a_person_says_so() {
     let failure = world.wrong("so left as it is: web");
     assert!(failure.hint.unwrap().contains("agent retry"));
     assert!(!world.running().contains_key("web"));
-    let told = world.agent(&["status"]);
-    assert!(told.lines().next().unwrap().contains("degraded"), "{told}");
+    world.transcript("degraded");
     assert_eq!(world.says(API), "api 1");
 
     let second = world.push_version("web", 2);

@@ -118,6 +118,8 @@ fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_
         let run = world.runs().into_iter().find(|run| run.revision == hangs)?;
         world.log(&run).iter().any(stopped).then_some(())
     });
+    world.eventually("the new one", || world.agent(&["status"]).contains("running, new").then_some(()));
+    world.transcript("gap");
     world.repo.write("web/Dockerfile", good);
     let fourth = world.push_version("web", 4);
     world.deliver(&fourth);

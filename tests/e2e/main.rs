@@ -27,6 +27,7 @@ mod load;
 mod own_engine;
 mod stack;
 mod told;
+mod transcripts;
 mod world;
 
 mod bad_pushes;
@@ -38,6 +39,7 @@ mod dashboard;
 mod doctor;
 mod drift;
 mod engine_restart;
+mod fault_table;
 mod gates;
 mod github;
 mod halt;

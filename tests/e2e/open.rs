@@ -115,6 +115,9 @@ fn a_response_of_twenty_seconds_ends_in_its_time_and_is_cut_past_it() {
         std::thread::sleep(Duration::from_millis(500));
         let revision = world.push_version("web", version);
         world.deliver(&revision);
+        world.comes_to(&revision, |entry| matches!(entry, Entry::Draining { .. }));
+        world.eventually("its rest", || world.agent(&["status"]).contains("running, old").then_some(()));
+        world.transcript(&format!("draining-{version}"));
         let run = world.within(Duration::from_secs(60), "the end of the run", || {
             world.runs().into_iter().find(|run| run.revision == revision).filter(|run| run.outcome.is_some())
         });
@@ -128,6 +131,7 @@ fn a_response_of_twenty_seconds_ends_in_its_time_and_is_cut_past_it() {
     let (part, cut) = roll(&world, 3);
     assert!(part < 20_000, "nobody waits for so long");
     assert_eq!(cut, [1]);
+    world.transcript("cut");
 }
 
 #[test]

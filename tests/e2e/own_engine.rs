@@ -26,10 +26,20 @@ pub(crate) fn with_own_engine(test: impl FnOnce(&OwnEngine)) {
     }
 }
 
-/// A file system of this size at a folder, for this test's processes only. It is gone with them.
-pub(crate) fn small_disk(at: &Path, megabytes: u32) {
+/// A file system of this size at a folder, for this test's processes only, until it is dropped.
+pub(crate) fn small_disk(at: &Path, megabytes: u32) -> Mounted {
     std::fs::create_dir_all(at).expect("folder");
     mount(&["-t", "tmpfs", "-o", &format!("size={megabytes}m,mode=700"), "tmpfs"], at);
+    Mounted(at.to_owned())
+}
+
+pub(crate) struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Somebody may still have a file there.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 pub(crate) fn mount(arguments: &[&str], at: &Path) {

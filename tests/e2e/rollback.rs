@@ -22,6 +22,7 @@ fn world() -> (World, String) {
 #[test]
 fn a_rollback_needs_no_network_and_no_build_and_stays_until_the_next_commit() {
     let (mut world, second) = world();
+    world.transcript("watching");
     let client = world.client();
     let port = world.stop_git();
     world.ordered(&BACK);
@@ -35,6 +36,7 @@ fn a_rollback_needs_no_network_and_no_build_and_stays_until_the_next_commit() {
     assert_eq!(world.runs()[0].id, run.id, "the rollback was undone");
     assert!(matches!(world.target(), Target::Pinned(_)));
     world.all_well();
+    world.transcript("held");
 
     let third = world.push_version("web", 3);
     world.deliver(&third);

@@ -7,15 +7,17 @@ pub(crate) const WEB: &str = "/web/version.txt";
 pub(crate) const API: &str = "/api/version.txt";
 pub(crate) const BOTH: &[&str] = &[WEB, API];
 
+/// `always`: an engine that was killed takes all it finds running for stopped by a person, and `unless-stopped` stays
+/// down.
 pub(crate) const COMPOSE: &str = r#"
 x-app: &app
   init: true
-  restart: unless-stopped
+  restart: always
   stop_grace_period: 2s
 services:
   nginx:
     image: nginx:1.30
-    restart: unless-stopped
+    restart: always
     stop_signal: SIGQUIT
     stop_grace_period: 2s
     ports: ["127.0.0.1:${PORT}:80"]

@@ -129,17 +129,6 @@ impl World {
         run
     }
 
-    /// Waits until a revision is live and no run is open, when attempts before may have failed.
-    pub(crate) fn live_at_last(&self, revision: &str) {
-        self.eventually("its being live", || {
-            let runs = self.runs();
-            let live =
-                runs.iter().any(|run| run.revision == revision && run.outcome == Some(Outcome::Succeeded));
-            (live && runs.iter().all(|run| run.outcome.is_some())).then_some(())
-        });
-        assert_eq!(self.applied().as_deref(), Some(revision));
-    }
-
     /// Why the run to a revision failed.
     pub(crate) fn failed(&self, revision: &str) -> Failure {
         let run = self.ended(revision);

@@ -95,6 +95,7 @@ fn a_release_that_begins_to_fail_is_taken_back_whole() {
     assert!(failure.log.contains("it broke"), "{failure:#?}");
     let told = world.agent(&["status"]);
     assert!(told.contains(&bad[..10]) && told.contains("server errors"), "{told}");
+    world.transcript("went-bad");
     let asked = client.stop();
     let good = |status: u16, body: &str| status == 200 && matches!(body, "web 1" | "web 2");
     for asked in asked {
@@ -162,7 +163,7 @@ fn a_release_that_crashes_is_taken_back() {
 
 #[test]
 fn a_crash_that_nobody_restarts_is_taken_back_and_not_mended() {
-    let world = world(&[], &COMPOSE.replace("restart: unless-stopped", "restart: \"no\""));
+    let world = world(&[], &COMPOSE.replace("restart: always", "restart: \"no\""));
     push_both(&world, "Dockerfile", EXITS);
     back_and_denied(&world, "it exited with code 7");
     assert!(world.runs().iter().all(|run| run.kind != Kind::Heal));

@@ -130,8 +130,7 @@ impl Story {
 
     pub(crate) async fn heal(&self) {
         let at = AT + 5_000_000;
-        let run =
-            self.begin(Kind::Heal, 'b', "Fix the cart", "the machine differs from the release", at).await;
+        let run = self.begin(Kind::Heal, 'b', "Fix the cart", "something on the machine changed", at).await;
         self.write(run, at + 100, Entry::Ended { outcome: Outcome::Succeeded }).await;
     }
 

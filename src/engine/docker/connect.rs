@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
 
+use super::fault::away;
 use super::{Docker, credentials};
 use crate::engine::{EngineError, EngineFacts};
 
@@ -21,10 +22,8 @@ impl Docker {
         let at = socket.map(str::to_owned).or(host).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
         let path = socket_path(&at)?;
         let client = bollard::Docker::connect_with_unix(path, PATIENCE_SECONDS, API_DEFAULT_VERSION);
-        let unreachable =
-            |error: bollard::errors::Error| EngineError::Unreachable { at: at.clone(), source: error.into() };
-        let client = client.map_err(unreachable)?;
-        let client = client.negotiate_version().await.map_err(unreachable)?;
+        let client = client.map_err(|error| away(&at, &error))?;
+        let client = client.negotiate_version().await.map_err(|error| away(&at, &error))?;
         let version = client.client_version();
         let api = (version.major_version, version.minor_version);
         let docker = Self { client, at, api, login: credentials::default_folder() };

@@ -20,7 +20,7 @@ impl Docker {
     pub(super) fn fault(&self, act: impl Into<String>, error: Error) -> EngineError {
         let act = act.into();
         if unreachable(&error) {
-            return EngineError::Unreachable { at: self.at.clone(), source: error.into() };
+            return away(&self.at, &error);
         }
         match error {
             Error::DockerResponseServerError { message, .. }
@@ -40,6 +40,19 @@ impl Docker {
             other => EngineError::Other { act, source: other.into() },
         }
     }
+}
+
+/// Nobody listens. Of the client's layers only the innermost says why.
+pub(super) fn away(at: &str, error: &Error) -> EngineError {
+    let mut why: &dyn std::error::Error = error;
+    while let Some(source) = why.source() {
+        why = source;
+    }
+    let why = match error {
+        Error::SocketNotFoundError(_) => "there is no such socket".to_owned(),
+        _ => why.to_string(),
+    };
+    EngineError::Unreachable { at: at.to_owned(), source: why.into() }
 }
 
 /// Makes "it is not there" a value.
