@@ -149,7 +149,7 @@ impl<E: Engine> Reconciler<E> {
 pub fn given_up(degraded: &Degraded) -> Failure {
     let services = degraded.services.join(", ");
     Failure {
-        message: format!("mended {MOST} times in 5 minutes and broken again, so left as it is: {services}"),
+        message: format!("mending was begun {MOST} times in 5 minutes, so it is left as it is: {services}"),
         hint: Some("a new commit or a rollback helps; when it is mended by hand: agent retry".into()),
         ..Failure::default()
     }

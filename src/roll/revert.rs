@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError};
-use crate::model::desired::Order;
+use crate::model::desired::{Order, Service};
 use crate::model::instance::{Instance, Observed, Phase};
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
@@ -103,12 +103,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let olds: Vec<(&Instance, &OldInstance)> = olds
             .filter_map(|(_, old)| Some((*there.iter().find(|instance| instance.id == old.id)?, old)))
             .collect();
-        let back = join_all(olds.iter().map(|(instance, old)| self.put_back(instance, old))).await;
+        let back = join_all(olds.iter().map(|(instance, _)| self.put_back(instance))).await;
         back.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))?;
         let started = olds.iter().filter(|(instance, _)| !instance.running());
         let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
         self.hold.let_back(service).await;
-        Ok(settled.into_iter().collect::<Result<(), _>>()?)
+        let tidied = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old))).await;
+        settled.into_iter().collect::<Result<(), _>>()?;
+        tidied.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))
     }
 
     /// Requests do not reach it any more. Those that did are answered first, within bounds: for what stops first all
@@ -185,9 +187,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
 
     /// Waits until what was started again answers, so that nobody is told of an old release that is not there yet.
     async fn settled(&self, instance: &Instance) -> Result<(), JournalError> {
-        let Some(service) = self.before.and_then(|before| before.services.get(&instance.service)) else {
-            return Ok(());
-        };
+        let Some(service) = self.service_before(instance) else { return Ok(()) };
         let passed = match self.address(service, None, &instance.id).await {
             // Who waits for it must not come too early, whatever else is to be reached.
             Ok(address) if self.hold.holds(&instance.service) => {
@@ -206,24 +206,32 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
     }
 
-    async fn put_back(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {
-        if instance.name == aside(old) {
-            self.engine.rename(&instance.id, &old.name).await?;
-        }
+    async fn put_back(&self, instance: &Instance) -> Result<(), EngineError> {
         if !instance.running() {
             self.engine.start(&instance.id).await?;
         }
-        let before = self.before.and_then(|before| before.services.get(&instance.service));
-        if self.stops_first(&instance.service)
-            && let Some(service) = before.or_else(|| self.desired.services.get(&instance.service))
-        {
-            self.engine.keep_up(&instance.id, &service.template.restart).await?;
-        }
-        let Some(service) = before else { return Ok(()) };
+        let Some(service) = self.service_before(instance) else { return Ok(()) };
         let known: BTreeSet<&str> =
             instance.endpoints.values().flat_map(|e| e.aliases.iter().map(String::as_str)).collect();
         let names = service.template.networks.iter().flat_map(|used| &used.aliases);
         let hidden = names.into_iter().any(|alias| !known.contains(alias.as_str()));
         if hidden { self.engine.admit(&instance.id, &service.template.networks).await } else { Ok(()) }
+    }
+
+    /// Its name and its restart policy, which nobody waits for: an engine whose disk is full may start an instance and
+    /// still not be able to write these down.
+    async fn tidy(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {
+        if instance.name == aside(old) {
+            self.engine.rename(&instance.id, &old.name).await?;
+        }
+        let service = self.service_before(instance).or_else(|| self.desired.services.get(&instance.service));
+        match service.filter(|_| self.stops_first(&instance.service)) {
+            Some(service) => self.engine.keep_up(&instance.id, &service.template.restart).await,
+            None => Ok(()),
+        }
+    }
+
+    fn service_before(&self, instance: &Instance) -> Option<&Service> {
+        self.before.and_then(|before| before.services.get(&instance.service))
     }
 }

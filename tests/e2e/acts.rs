@@ -254,12 +254,12 @@ pub(crate) fn of_nginx(world: World) -> Case {
     })
 }
 
-/// Somebody has removed a container. What is mended five times in a row would be left as it is, so now and then there
-/// is a new release in between.
+/// Somebody has removed a container. Where mending is begun five times in a row it would be left as it is, so now and
+/// then there is a new release in between.
 pub(crate) fn healing(world: World) -> Case {
     let mut live = 1;
     Case::of(both(world), move |world, version| {
-        if version.is_multiple_of(4) {
+        if version.is_multiple_of(2) {
             live = version;
             let revision = world.push_version("web", version);
             let daemon = Daemon::start(&world.write_config(), &world.log_file());

@@ -146,12 +146,14 @@ fn struck_at(case: &mut Case, fault: Fault, moment: Moment, first: bool) -> Row 
         (run.outcome.is_some() || world.log(&run).iter().any(moment)).then_some(())
     });
     let struck = fault.strike(world);
-    let mut told = String::new();
-    world.eventually("its being told, or the act's end", || {
+    let told = world.eventually("its being told, or the act's end", || {
         let message = world.status().situation.wrong.map(|wrong| wrong.failure.message);
-        let ended = run().is_some_and(|run| run.outcome.is_some());
-        told = message.filter(|message| fault.tells(message)).unwrap_or_default();
-        (ended || !told.is_empty() || fault.is_over_at_once()).then_some(())
+        let told = message.filter(|message| fault.tells(message));
+        let ended = run().and_then(|run| run.outcome).map(|outcome| match outcome {
+            Outcome::Failed { reason } => reason.message,
+            _ => String::new(),
+        });
+        told.or(ended).or_else(|| fault.is_over_at_once().then(String::new))
     });
     if first && matches!(fault, Fault::StateFull | Fault::RecordReadOnly) {
         world.transcript(&fault.name().replace(['\'', ' '], "-"));

@@ -62,7 +62,7 @@ fn what_breaks_as_often_as_it_is_mended_is_left_until_a_person_says_so() {
         });
     }
     docker(&["rm", "-f", &world.container("web")]);
-    let failure = world.wrong("so left as it is: web");
+    let failure = world.wrong("so it is left as it is: web");
     assert!(failure.hint.unwrap().contains("agent retry"));
     assert!(!world.running().contains_key("web"));
     world.transcript("degraded");

@@ -8,7 +8,7 @@ use crate::docker::docker;
 use crate::http;
 use crate::load::Load;
 use crate::load::client::Kind;
-use crate::stack::{COMPOSE, WEB};
+use crate::stack::{API, COMPOSE, WEB};
 use crate::world::World;
 
 /// `web` is served by a program that lets many connections wait and takes bodies: busybox's httpd keeps nine of them
@@ -226,30 +226,42 @@ fn an_agent_that_is_told_to_end_in_a_gap_lets_everybody_out_of_it() {
 
 #[test]
 fn nobody_meets_a_new_service_and_then_an_old_one() {
-    let world = World::live_at_once();
+    // `web` also tells what `api` says when it asks it by its name.
+    let mut world = World::empty();
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\ncat /www/web/version.txt\n\
+                  wget -qO- http://api:8000/api/version.txt || echo nobody\n";
+    world.repo.write("web/both", script);
+    let placed =
+        "RUN mkdir /www/cgi-bin && mv /www/web/both /www/cgi-bin/ && chmod +x /www/cgi-bin/both\nCMD";
+    world.repo.write("web/Dockerfile", crate::stack::dockerfile("web").replace("CMD", placed));
+    live(&mut world, &routed("agent.route.both.path: /cgi-bin/\n      agent.route.both.port: \"8000\""));
     let stop = std::sync::atomic::AtomicBool::new(false);
     let port = world.port;
+    let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
     // Each asks one, then the other: a new answer must not be followed by an old one.
-    let pairs = |first: &'static str, then: &'static str| {
-        let mut wrong = Vec::new();
-        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-            let [a, b] = [first, then].map(|path| http::get(port, path).expect("an answer").body);
-            if a.contains(" 2") && !b.contains(" 2") {
-                wrong.push((a, b));
+    let asks = |first: &'static str, then: Option<&'static str>| {
+        let (mut wrong, mut new) = (Vec::new(), 0);
+        while !stopped() {
+            let answers = [Some(first), then].into_iter().flatten();
+            let said: String = answers.map(|path| http::get(port, path).expect("an answer").body).collect();
+            new += usize::from(said.matches('2').count() == 2);
+            if said.lines().next().is_some_and(|line| line.ends_with('2')) && said.matches('2').count() != 2 {
+                wrong.push(said);
             }
         }
+        assert!(new > 0, "the new version was never met");
         wrong
     };
     std::thread::scope(|scope| {
-        let asking = [(WEB, crate::stack::API), (crate::stack::API, WEB)];
-        let asking = asking.map(|(first, then)| scope.spawn(move || pairs(first, then)));
+        let asking = [(WEB, Some(API)), (API, Some(WEB)), ("/cgi-bin/both", None)];
+        let asking = asking.map(|(first, then)| scope.spawn(move || asks(first, then)));
         world.repo.write("web/version.txt", "web 2\n");
         let second = world.push_version("api", 2);
         world.deliver(&second);
         world.live(&second);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         for asked in asking {
-            assert_eq!(asked.join().expect("asked"), []);
+            assert_eq!(asked.join().expect("asked"), [""; 0]);
         }
     });
 }
@@ -274,7 +286,7 @@ fn a_failure_in_the_last_of_four_leaves_all_four_as_they_were() {
     world.start();
     world.live(&first);
     let before = world.running();
-    let loads = [WEB, crate::stack::API, "/one/version.txt", "/two/version.txt"]
+    let loads = [WEB, API, "/one/version.txt", "/two/version.txt"]
         .map(|path| Load::start(world.port, path, Kind::New, 20));
     for app in &apps[..3] {
         world.repo.write(&format!("{app}/version.txt"), format!("{app} 2\n"));
