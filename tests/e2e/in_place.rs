@@ -98,8 +98,8 @@ fn a_new_container_has_the_new_content_and_the_old_one_keeps_its_own() {
     world.repo.write("site/page.txt", "page 2\n");
     // Never healthy: the new container is there, with the new content, for as long as its gate waits.
     let probe = "agent.probe: /web/version.txt";
-    world.push_compose(probe, "agent.probe: /web/nothing.txt");
-    let second = world.push_version("web", 2);
+    world.repo.write("web/version.txt", "web 2\n");
+    let second = world.push_compose(probe, "agent.probe: /web/nothing.txt");
     world.deliver(&second);
     let mut seen = Vec::new();
     let run = world.eventually("the end", || {

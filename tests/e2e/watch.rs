@@ -139,7 +139,8 @@ fn a_release_is_not_blamed_for_the_gap_of_the_next_push() {
     let bad = world.repo.change("web/Dockerfile", hangs);
     world.deliver(&bad);
     world.failed(&bad);
-    world.eventually("the release", || (world.get(WEB).status == 200).then_some(()));
+    // One of both is back before the other.
+    world.eventually("the release", || (0..4).all(|_| world.get(WEB).status == 200).then_some(()));
     let missed = client.stop().iter().filter(|asked| !asked.is_good(&["web 2"])).count();
     assert!(missed > 10, "{missed} requests failed: there was no gap to speak of");
     assert_eq!(world.says(WEB), "web 2");
