@@ -268,3 +268,23 @@ fn an_order_is_followed_to_its_end_by_the_daemon_or_without_it() {
     assert_eq!(second.code, Some(1));
     assert!(second.err.contains("another agent (process "), "{second:?}");
 }
+
+#[tokio::test]
+async fn a_state_of_a_newer_agent_is_refused_and_left_as_it_is() {
+    let place = Place::new().with_a_run().await;
+    let file = place.path().join("state/agent.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    let known: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    database.pragma_update(None, "user_version", known + 3).unwrap();
+    database.execute_batch("CREATE TABLE of_later (x); PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(database);
+    let before = fs::read(&file).unwrap();
+    for arguments in [&["run"][..], &["status"], &["history"], &["rollback"]] {
+        let answer = place.run(arguments);
+        assert_eq!(answer.code, Some(1), "{arguments:?}: {answer:?}");
+        let schema = format!("(schema {}, this one knows {known})", known + 3);
+        assert!(answer.err.contains("a newer agent") && answer.err.contains(&schema), "{answer:?}");
+        assert!(answer.err.contains("install that version again"), "{answer:?}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
