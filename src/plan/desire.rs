@@ -65,15 +65,24 @@ pub fn desire(project: &Project, routes: Vec<Route>, facts: &Facts<'_>) -> Resul
     if !problems.is_empty() {
         return Err(problems);
     }
+    let networks = networks(project);
+    let nginx = Options { ipv6: over_ipv6(&services, &networks), ..facts.nginx.clone() };
     Ok(Desired {
         stack: project.name.clone(),
         revision: facts.revision.clone(),
         services,
-        networks: networks(project),
+        networks,
         volumes: volumes(project),
         routes,
-        nginx: facts.nginx.clone(),
+        nginx,
     })
+}
+
+/// The engine brings who comes over IPv6 to nginx's own IPv6 address, if it has one.
+fn over_ipv6(services: &BTreeMap<String, DesiredService>, networks: &[NetworkSpec]) -> bool {
+    let has = |name: &str| networks.iter().any(|network| network.name == name && network.enable_ipv6);
+    let proxies = services.values().filter(|service| service.proxy);
+    proxies.flat_map(|proxy| &proxy.template.networks).any(|used| has(&used.network))
 }
 
 fn desired_service(

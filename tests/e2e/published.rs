@@ -1,6 +1,9 @@
 //! The agent's webhooks come in through the stack's own nginx, and its dashboard is there: no port of the agent's is
 //! open.
 
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpStream};
+
 use crate::http;
 use crate::stack::{self, WEB};
 use crate::world::World;
@@ -96,4 +99,25 @@ fn a_release_whose_own_template_has_no_place_for_the_dashboard_comes_back_and_is
     // Under watch the release before comes back; that one is mended then.
     assert_eq!(lost(&world), "web 1");
     assert_eq!(lost(&world), "web 1");
+}
+
+#[test]
+fn a_site_answers_over_ipv6_where_its_network_has_it() {
+    let mut world = World::empty();
+    let subnet = format!("fd00:a9e:{:x}:{:x}::/64", std::process::id() & 0xffff, world.port);
+    let both = "[\"127.0.0.1:${PORT}:80\", \"[::1]:${PORT}:80\"]";
+    let compose = stack::COMPOSE.replace("[\"127.0.0.1:${PORT}:80\"]", both)
+        + &format!(
+            "networks:\n  default:\n    enable_ipv6: true\n    ipam: {{config: [{{subnet: \"{subnet}\"}}]}}\n"
+        );
+    stack::write(&world.repo, &compose);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let mut socket = TcpStream::connect((Ipv6Addr::LOCALHOST, world.port)).expect("nginx");
+    socket.write_all(format!("GET {WEB} HTTP/1.0\r\n\r\n").as_bytes()).expect("asked");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("web 1\n"), "{answer}");
+    assert_eq!(world.says(WEB), "web 1");
 }
