@@ -299,7 +299,19 @@ pub struct NetworkSpec {
     pub attachable: bool,
     pub enable_ipv6: bool,
     pub labels: BTreeMap<String, String>,
+    /// IPv4.
     pub subnet: Option<String>,
+    pub gateway: Option<String>,
+    pub ip_range: Option<String>,
+    pub ipv6: Option<Ipv6Pool>,
+}
+
+/// What a network has beside its IPv4 addresses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ipv6Pool {
+    /// `fd00:1::/64`
+    pub subnet: String,
     pub gateway: Option<String>,
     pub ip_range: Option<String>,
 }

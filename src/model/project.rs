@@ -317,6 +317,12 @@ pub struct IpamPool {
     pub ip_range: Option<String>,
 }
 
+impl IpamPool {
+    pub fn is_ipv6(&self) -> bool {
+        self.subnet.as_ref().is_some_and(|subnet| subnet.contains(':'))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Volume {
     pub place: Place,

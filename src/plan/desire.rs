@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Revision;
 use crate::model::desired::{Desired, Gate, Order, Probe, ProbeKind, Service as DesiredService};
-use crate::model::instance::{ImageRef, NetworkSpec, VolumeSpec};
+use crate::model::instance::{ImageRef, Ipv6Pool, NetworkSpec, VolumeSpec};
 use crate::model::problem::Problem;
-use crate::model::project::{Condition, Project, Service};
+use crate::model::project::{Condition, IpamPool, Project, Service};
 use crate::model::route::{Options, Route};
 
 use super::fingerprint::{self, Key};
@@ -153,7 +153,9 @@ fn networks(project: &Project) -> Vec<NetworkSpec> {
     let used: BTreeSet<&String> = project.services.values().flat_map(|s| s.networks.keys()).collect();
     let used = project.networks.iter().filter(|(key, _)| used.contains(key));
     used.map(|(key, network)| {
-        let pool = network.ipam.first().cloned().unwrap_or_default();
+        let (ipv6, ipv4): (Vec<&IpamPool>, Vec<&IpamPool>) =
+            network.ipam.iter().partition(|pool| pool.is_ipv6());
+        let pool = ipv4.first().copied().cloned().unwrap_or_default();
         NetworkSpec {
             key: key.clone(),
             name: network.name.clone(),
@@ -167,6 +169,11 @@ fn networks(project: &Project) -> Vec<NetworkSpec> {
             subnet: pool.subnet,
             gateway: pool.gateway,
             ip_range: pool.ip_range,
+            ipv6: ipv6.first().map(|pool| Ipv6Pool {
+                subnet: pool.subnet.clone().unwrap_or_default(),
+                gateway: pool.gateway.clone(),
+                ip_range: pool.ip_range.clone(),
+            }),
         }
     })
     .collect()

@@ -83,6 +83,7 @@ contract! {
     networks {
         a_network_is_made_once_with_a_half_for_strangers
         a_stack_may_say_its_own_subnet
+        ipv6_stands_beside_addresses_of_ours
         networks_get_different_subnets_when_made_at_once
         a_network_made_by_half_is_made_whole
         an_external_network_must_exist_and_is_left_alone

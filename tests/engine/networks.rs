@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use agent::engine::{Engine, EngineError};
-use agent::model::instance::{NetworkFacts, NetworkSpec};
+use agent::model::instance::{Ipv6Pool, NetworkFacts, NetworkSpec};
 use agent::model::subnet::Subnet;
 use agent::plan::address::next_address;
 
@@ -57,6 +57,29 @@ pub(crate) async fn a_stack_may_say_its_own_subnet(engine: &impl Engine, yard: &
     let made = facts(engine, yard, &said).await;
     assert_eq!(made.ip_range, said.ip_range);
     assert_eq!(give(&made, &[]), Ipv4Addr::new(10, 231, 8, 16));
+}
+
+pub(crate) async fn ipv6_stands_beside_addresses_of_ours(engine: &impl Engine, yard: &Yard) {
+    let ipv6 = |subnet: &str| {
+        Some(Ipv6Pool {
+            subnet: format!("fd00:a9e:{:x}{subnet}", std::process::id() & 0xffff),
+            ..Default::default()
+        })
+    };
+    let spec = NetworkSpec { enable_ipv6: true, ipv6: ipv6(":7::/64"), ..yard.network() };
+    let made = facts(engine, yard, &spec).await;
+    assert!(made.addressed, "{made:?}");
+    let id = yard.started(engine, &yard.networked("web", IDLE), &yard.addressed(1, give(&made, &[]))).await;
+    let has = yard.inspect(&id, "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}");
+    assert!(has.ends_with(":7::2"), "{has}");
+    // The same, in other words.
+    let same = NetworkSpec { ipv6: ipv6(":7:0:0:0:0/64"), ..spec.clone() };
+    assert_eq!(facts(engine, yard, &same).await, made);
+    let other = NetworkSpec { ipv6: ipv6(":8::/64"), ..spec };
+    let refused = engine.ensure_network(&yard.stack, &other).await.unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::Refused { message, .. } if message.contains("another IPv6 subnet"))
+    );
 }
 
 pub(crate) async fn networks_get_different_subnets_when_made_at_once(engine: &impl Engine, yard: &Yard) {

@@ -1,6 +1,8 @@
 //! The stack's networks. One that the agent makes has a subnet of its own with a range for strangers, so that
 //! the agent can give fixed addresses from the rest.
 
+use std::net::Ipv6Addr;
+
 use bollard::errors::Error;
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkInspect};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
@@ -9,7 +11,7 @@ use super::Docker;
 use super::fault::found;
 use super::labels::{self, of_stack, of_thing};
 use crate::engine::EngineError;
-use crate::model::instance::{NetworkFacts, NetworkSpec};
+use crate::model::instance::{Ipv6Pool, NetworkFacts, NetworkSpec};
 use crate::model::subnet::Subnet;
 
 /// How often another program may snatch the subnet between finding and taking it.
@@ -83,6 +85,7 @@ impl Docker {
         spec: &NetworkSpec,
         pool: Option<IpamConfig>,
     ) -> Result<(), Error> {
+        let pools: Vec<IpamConfig> = pool.into_iter().chain(ipv6_pool(spec)).collect();
         let request = NetworkCreateRequest {
             name: spec.name.clone(),
             driver: spec.driver.clone(),
@@ -91,7 +94,7 @@ impl Docker {
             enable_ipv6: Some(spec.enable_ipv6),
             options: Some(spec.driver_opts.clone().into_iter().collect()),
             labels: Some(of_thing(stack, &spec.labels, Some((labels::NETWORK, &spec.key)))),
-            ipam: pool.map(|pool| Ipam { config: Some(vec![pool]), ..Default::default() }),
+            ipam: (!pools.is_empty()).then(|| Ipam { config: Some(pools), ..Default::default() }),
             ..Default::default()
         };
         self.client.create_network(request).await.map(drop)
@@ -140,7 +143,9 @@ fn half_made(network: &NetworkInspect, spec: &NetworkSpec) -> bool {
 
 /// What the stack says otherwise than the network is.
 fn difference(network: &NetworkInspect, spec: &NetworkSpec) -> Option<&'static str> {
-    let pool = network.ipam.as_ref().and_then(|ipam| ipam.config.as_ref()?.first());
+    let pools = network.ipam.as_ref().and_then(|ipam| ipam.config.as_deref()).unwrap_or_default();
+    let pool = pools.iter().find(|pool| ipv6_subnet(pool).is_none());
+    let ipv6 = pools.iter().find_map(ipv6_subnet);
     let has = |value: Option<&String>, wanted: &Option<String>| wanted.is_none() || value == wanted.as_ref();
     let options = network.options.clone().unwrap_or_default();
     if spec.driver.is_some() && network.driver != spec.driver {
@@ -155,6 +160,8 @@ fn difference(network: &NetworkInspect, spec: &NetworkSpec) -> Option<&'static s
         Some("subnet")
     } else if !has(pool.and_then(|pool| pool.ip_range.as_ref()), &spec.ip_range) {
         Some("`ip_range`")
+    } else if spec.ipv6.as_ref().is_some_and(|wanted| ipv6 != prefix(&wanted.subnet)) {
+        Some("IPv6 subnet")
     } else {
         None
     }
@@ -168,6 +175,22 @@ fn pool(spec: &NetworkSpec) -> Option<IpamConfig> {
         ip_range: spec.ip_range.clone(),
         auxiliary_addresses: None,
     })
+}
+
+fn ipv6_pool(spec: &NetworkSpec) -> Option<IpamConfig> {
+    let pool = spec.ipv6.clone()?;
+    let Ipv6Pool { subnet, gateway, ip_range } = pool;
+    Some(IpamConfig { subnet: Some(subnet), gateway, ip_range, auxiliary_addresses: None })
+}
+
+fn ipv6_subnet(pool: &IpamConfig) -> Option<(Ipv6Addr, u8)> {
+    prefix(pool.subnet.as_deref()?)
+}
+
+/// Each address can be written in several ways.
+fn prefix(subnet: &str) -> Option<(Ipv6Addr, u8)> {
+    let (address, length) = subnet.split_once('/')?;
+    Some((address.parse().ok()?, length.parse().ok()?))
 }
 
 /// Strangers get the upper half, unless the stack says what they get. The gateway is fixed with it: the

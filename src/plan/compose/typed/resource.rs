@@ -10,7 +10,13 @@ use crate::model::project::{FileContent, FileObject, IpamPool, Network, Volume};
 pub(super) fn network(project: &str, key: &str, entry: &Entry, log: &mut Log) -> Network {
     let reader = Reader::new(&entry.node, format!("networks.{key}"));
     let (name, external) = named(project, key, &reader, log);
-    let ipam = reader.inner("ipam").map(|ipam| ipam.get("config")).unwrap_or_default();
+    let pools = pools(&reader);
+    let (ipv6, ipv4): (Vec<&IpamPool>, Vec<&IpamPool>) = pools.iter().partition(|pool| pool.is_ipv6());
+    if ipv6.len() > 1 || ipv4.len() > 1 {
+        let message = format!("networks.{key}: it has several subnets of one kind");
+        let hint = "leave one of IPv4 and one of IPv6 at most: a further network can have the other";
+        log.problem(Problem::new(entry.key.clone(), message).hint(hint));
+    }
     Network {
         place: entry.key.clone(),
         name,
@@ -21,18 +27,21 @@ pub(super) fn network(project: &str, key: &str, entry: &Entry, log: &mut Log) ->
         attachable: reader.is("attachable"),
         enable_ipv6: reader.flag("enable_ipv6"),
         labels: reader.labels("labels"),
-        ipam: items(ipam)
-            .iter()
-            .map(|pool| {
-                let pool = Reader::new(pool, "");
-                IpamPool {
-                    subnet: pool.text("subnet"),
-                    gateway: pool.text("gateway"),
-                    ip_range: pool.text("ip_range"),
-                }
-            })
-            .collect(),
+        ipam: pools,
     }
+}
+
+fn pools(network: &Reader<'_>) -> Vec<IpamPool> {
+    let given = network.inner("ipam").map(|ipam| ipam.get("config")).unwrap_or_default();
+    let one = |pool| {
+        let pool = Reader::new(pool, "");
+        IpamPool {
+            subnet: pool.text("subnet"),
+            gateway: pool.text("gateway"),
+            ip_range: pool.text("ip_range"),
+        }
+    };
+    items(given).iter().map(one).collect()
 }
 
 pub(super) fn volume(project: &str, key: &str, entry: &Entry, log: &mut Log) -> Volume {
