@@ -8,6 +8,6 @@ mod services;
 pub mod time;
 mod words;
 
-pub use gather::{Daemon, Events, Live, Report, Status, Turn, Wrong, gather, last_switched};
+pub use gather::{Daemon, Events, Live, Report, Status, Turn, Wrong, gather, switched_at};
 pub use services::{Level, ServiceState, address};
 pub use words::{brief, ended, outcome, plain_log, short};

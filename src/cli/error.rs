@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked, and what its exit code says of that.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -116,9 +117,12 @@ impl CliError {
                 "it must be a PEM file that the agent may read: lines from BEGIN to END CERTIFICATE".into(),
             ),
             Self::Left { hint } => Some((*hint).to_owned()),
-            Self::Store(error) | Self::Record(RecordError::Store(error)) => error.hint().map(str::to_owned),
+            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Record(error) | Self::Order(OrderError::Record(error)) => error.hint().map(str::to_owned),
             Self::Alone(AloneError::Engine(_)) => Some("systemctl start docker, then: agent check".into()),
-            _ => None,
+            _ => std::iter::successors(self.source(), |&error| error.source())
+                .find_map(|error| error.downcast_ref::<store::Error>()?.hint())
+                .map(str::to_owned),
         }
     }
 

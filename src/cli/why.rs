@@ -115,8 +115,11 @@ fn unknown(name: &str, desired: Option<&Desired>, others: &[ServiceState]) -> Cl
 
 async fn rolled(record: &Record, runs: &[Run], name: &str) -> Result<Option<Rolled>, CliError> {
     for run in runs {
-        let live = overview::last_switched(record, std::slice::from_ref(run), |_| true).await?;
-        if live.is_none() {
+        let live = match &run.outcome {
+            None => overview::switched_at(&record.log(run.id, 0).await?, Some(name)).is_some(),
+            Some(outcome) => *outcome == Outcome::Succeeded,
+        };
+        if !live {
             continue;
         }
         let Some(plan) = record.plan_of(run.id).await? else { continue };

@@ -222,8 +222,9 @@ impl Status {
             (Planned | Building | Live, Entry::Step { .. }) => Ok(BringingUp),
             (Planned | Building | BringingUp, Entry::BringingUp { .. }) => Ok(BringingUp),
             (BringingUp | Switching, Entry::Passed { .. } | Entry::Gap { .. }) => Ok(self),
-            // What stops first is told to stop before its successor comes up.
-            (BringingUp, Entry::Cut { .. }) => Ok(self),
+            // What stops first is told to stop before its successor comes up, nginx itself among them; and on the way
+            // back, what came up.
+            (BringingUp | Switching | Reverting, Entry::Cut { .. }) => Ok(self),
             // nginx itself comes up as the last act of the switch.
             (Switching, Entry::BringingUp { .. } | Entry::Refreshing { .. }) => Ok(Switching),
             (Planned | Building | BringingUp, Entry::Switching) => Ok(Switching),

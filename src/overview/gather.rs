@@ -7,7 +7,7 @@ use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::{Entry, Failure, Kind, Outcome, ReleaseId, RunId};
 use crate::reconcile::{self, Doing, HeldBack, Situation};
-use crate::record::{Degraded, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
+use crate::record::{Degraded, Logged, Pause, Record, RecordError, Release, Run, Target, Watch, Why};
 
 /// How far back the record is looked through.
 const RECENT: usize = 50;
@@ -170,33 +170,39 @@ async fn live(record: &Record, release: &Release, runs: &[Run]) -> Result<Live, 
         Some(run) => run.subject.clone(),
         None => release.subject.clone(),
     };
-    let since = match last_switched(record, runs, |run| run.kind != Kind::Heal).await? {
-        Some((_, at)) => at,
-        None => release.created_at,
-    };
+    let mut since = release.created_at;
+    for run in runs.iter().filter(|run| run.kind != Kind::Heal) {
+        let ended = match &run.outcome {
+            None => None,
+            Some(Outcome::Succeeded) => run.ended_at,
+            Some(_) => continue,
+        };
+        if let Some(at) = switched_at(&record.log(run.id, 0).await?, None).or(ended) {
+            since = at;
+            break;
+        }
+    }
     Ok(Live { release: release.id, revision: applied.to_string(), subject, since })
 }
 
-/// The newest of these runs that made something live, and when. It may still retire what was there before.
-pub async fn last_switched<'a>(
-    record: &Record,
-    runs: &'a [Run],
-    wanted: impl Fn(&Run) -> bool,
-) -> Result<Option<(&'a Run, i64)>, RecordError> {
-    for run in runs.iter().filter(|run| wanted(run)) {
-        let ended = match (&run.outcome, run.ended_at) {
-            (Some(Outcome::Succeeded), Some(at)) => Some(at),
-            (None, _) => None,
-            _ => continue,
-        };
-        let log = record.log(run.id, 0).await?;
-        let switched =
-            log.iter().rev().find(|logged| logged.entry == Entry::Switched).map(|logged| logged.at);
-        if let Some(at) = switched.or(ended) {
-            return Ok(Some((run, at)));
+/// When a run made a service live, or without one its release as a whole; it may still retire what was there before.
+pub fn switched_at(log: &[Logged], service: Option<&str>) -> Option<i64> {
+    let (mut step, mut at) = (None, None);
+    for logged in log {
+        match &logged.entry {
+            Entry::Step { number, of, services } => step = Some((number == of, services)),
+            Entry::Switched => {
+                let counts = match (step, service) {
+                    (None, _) => true,
+                    (Some((last, _)), None) => last,
+                    (Some((_, services)), Some(service)) => services.iter().any(|name| name == service),
+                };
+                at = if counts { Some(logged.at) } else { at };
+            }
+            _ => {}
         }
     }
-    Ok(None)
+    at
 }
 
 /// What failed, by the record: the tip that is not tried again, else the newest run. Without a daemon the newest

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::model::desired::{Desired, Service};
+use crate::model::desired::Desired;
 use crate::model::instance::{Condition, Health, Instance, Observed, Phase};
 use crate::model::route::Route;
 use crate::model::run::RunId;
@@ -67,24 +67,21 @@ pub(super) fn services(
                 routes: routes.clone(),
             });
         }
+        let several = instances.iter().filter(|instance| instance.service == *name);
+        let several = several.map(|instance| &instance.fingerprint).collect::<BTreeSet<_>>().len() > 1;
         out.extend(found.map(|instance| {
-            let beside = doing.and_then(|run| beside(instance, service?, run));
+            let beside = doing.and_then(|run| match service {
+                Some(live) if one_shot || !several || live.fingerprint == instance.fingerprint => None,
+                _ if instance.run == run => Some("new"),
+                _ => Some("old"),
+            });
             one(instance, one_shot, beside, runs, &routes)
         }));
     }
     out
 }
 
-/// In the midst of a run there are instances beside those of the release that is live: those that come, and those
-/// that go.
-fn beside(instance: &Instance, live: &Service, run: RunId) -> Option<&'static str> {
-    match instance.fingerprint == live.fingerprint {
-        true => None,
-        false if instance.run == run => Some("new"),
-        false => Some("old"),
-    }
-}
-
+/// `beside`: in the midst of a run, what it is to the instances of the release that is live.
 fn one(
     instance: &Instance,
     one_shot: bool,

@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 use chrono::DateTime;
 use serde::Deserialize;
 
+/// For so many seconds each worker of nginx may go on to take an instance for down that is there again.
+const FOUND: i64 = 3;
 /// Seconds, as long as what is judged at once, and what it is compared with.
 const WINDOW: i64 = 10;
 const BEFORE: i64 = 60;
@@ -158,7 +160,7 @@ impl Tally {
     /// then, and until it answers well again, say nothing of it, nor does what was asked then and fails later.
     pub fn excuse(&mut self, service: &str, from: i64, until: Option<i64>) {
         let Some(since) = self.since.get_mut(service) else { return };
-        let (from, until) = (from / 1000, until.map_or(i64::MAX, |until| until / 1000));
+        let (from, until) = (from / 1000, until.map_or(i64::MAX, |until| until / 1000 + FOUND));
         let mut back = self.well.get(service).is_some_and(|at| *at > until);
         since.retain(|answer| {
             back |= answer.at > until && !answer.error;
@@ -265,7 +267,7 @@ mod tests {
         tally.excuse("web", (SWITCHED + 3) * 1000, None);
         assert_eq!(tally.judge("web"), None);
         // It was started again and takes a while to answer.
-        let over = Some((SWITCHED + 4) * 1000);
+        let over = Some((SWITCHED + 4 - FOUND) * 1000);
         count(&mut tally, 9, 6, true);
         tally.excuse("web", (SWITCHED + 3) * 1000, over);
         assert_eq!(tally.judge("web"), None);

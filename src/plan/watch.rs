@@ -16,15 +16,19 @@ const MISSES: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Wellbeing {
     misses: BTreeMap<InstanceId, u32>,
+    /// What has been stopped and begins again may be asked so many times in vain.
+    begins: BTreeMap<InstanceId, u64>,
 }
 
 impl Wellbeing {
-    /// Takes one more look; `probe` is what the agent's own question met, if it asked. Returns what is wrong.
+    /// Takes one more look, a second after the one before; `probe` is what the agent's own question met, if it asked.
+    /// `again`: the engine or a person has restarted it. Returns what is wrong.
     pub fn look(
         &mut self,
         service: &Service,
         instance: &Instance,
         probe: Option<&Result<(), String>>,
+        again: bool,
     ) -> Option<String> {
         if let Some(end) = crashed(service, instance) {
             return Some(end);
@@ -32,14 +36,24 @@ impl Wellbeing {
         if instance.condition.health == Some(Health::Unhealthy) {
             return Some("its health check says unhealthy".into());
         }
-        match probe {
-            Some(Err(met)) if instance.running() => {
+        if again || !instance.running() {
+            self.begins.insert(instance.id.clone(), service.gate.timeout.as_secs());
+        }
+        match (probe, self.begins.get_mut(&instance.id)) {
+            (Some(Err(_)), Some(left)) if *left > 0 => {
+                *left -= 1;
+                None
+            }
+            (Some(Err(met)), _) if instance.running() => {
                 let misses = self.misses.entry(instance.id.clone()).or_default();
                 *misses += 1;
                 (*misses >= MISSES).then(|| format!("{MISSES} times in a row: {met}"))
             }
-            _ => {
+            (asked, _) => {
                 self.misses.remove(&instance.id);
+                if asked.is_some_and(Result::is_ok) {
+                    self.begins.remove(&instance.id);
+                }
                 None
             }
         }
@@ -137,16 +151,38 @@ mod tests {
         let (service, instance) = (service("always"), instance(Phase::Running, 0));
         let mut well = Wellbeing::default();
         let met: Result<(), String> = Err("no answer on port 80 within 2000 ms".into());
-        let mut look = |probe| well.look(&service, &instance, Some(probe));
+        let mut look = |probe| well.look(&service, &instance, Some(probe), false);
         assert_eq!((look(&met), look(&met), look(&Ok(()))), (None, None, None));
         assert_eq!((look(&met), look(&met)), (None, None));
         assert_eq!(look(&met).unwrap(), "3 times in a row: no answer on port 80 within 2000 ms");
     }
 
     #[test]
+    fn what_the_engine_or_a_person_has_restarted_may_take_its_time_to_begin() {
+        let mut service = service("always");
+        service.gate.timeout = Duration::from_secs(5);
+        let met: Result<(), String> = Err("nothing listens on port 80".into());
+        let (up, down) = (instance(Phase::Running, 0), instance(Phase::Exited(143), 0));
+        let told =
+            |well: &mut Wellbeing| (1..).find(|_| well.look(&service, &up, Some(&met), false).is_some());
+        let mut well = Wellbeing::default();
+        assert_eq!(told(&mut well), Some(3));
+        well = Wellbeing::default();
+        assert_eq!(well.look(&service, &down, None, false), None);
+        assert_eq!(told(&mut well), Some(5 + 3));
+        well = Wellbeing::default();
+        assert_eq!(well.look(&service, &up, Some(&met), true), None);
+        assert_eq!(told(&mut well), Some(4 + 3));
+        // It has begun.
+        well.look(&service, &down, None, false);
+        well.look(&service, &up, Some(&Ok(())), false);
+        assert_eq!(told(&mut well), Some(3));
+    }
+
+    #[test]
     fn a_health_check_that_turns_is_enough() {
         let mut sick = instance(Phase::Running, 0);
         sick.condition.health = Some(Health::Unhealthy);
-        assert!(Wellbeing::default().look(&service("always"), &sick, None).is_some());
+        assert!(Wellbeing::default().look(&service("always"), &sick, None, false).is_some());
     }
 }

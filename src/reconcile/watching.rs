@@ -4,7 +4,7 @@
 //! Only deploys are watched. What a rollback or a revert brings back was good before, and a watch over it could
 //! only send everything to and fro.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::model::desired::{Desired, Service};
-use crate::model::instance::{Instance, Observed};
+use crate::model::instance::{Instance, InstanceId, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
 use crate::plan::watch::{Wellbeing, crashed};
@@ -116,10 +116,9 @@ impl<E: Engine> Reconciler<E> {
                 failure.message
             );
         }
-        self.publish_watch().await?;
-        // In memory the wake holds even when it cannot be written.
+        // In memory the wake holds even when it cannot be written. Nobody is to see an idle agent in between.
         let _ = self.wakes.wake(Reason::Watch).await;
-        Ok(())
+        self.publish_watch().await
     }
 
     async fn last_words(&self, service: &str) -> String {
@@ -146,6 +145,7 @@ impl<E: Engine> Reconciler<E> {
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
+        let (mut away, mut pids, mut halts, mut seen_at) = (false, BTreeMap::new(), Vec::new(), clock);
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -157,10 +157,27 @@ impl<E: Engine> Reconciler<E> {
             }
             clock = now();
             // An engine that does not answer is not the release's fault.
-            let Ok(observed) = self.observe_watched(watch, &desired).await else { continue };
-            if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed).await {
+            let Ok(observed) = self.observe_watched(watch, &desired).await else {
+                away = true;
+                continue;
+            };
+            // Nor is what is not answered while it restarts, or while a person does something else.
+            let away = std::mem::take(&mut away);
+            let begins: BTreeSet<InstanceId> = watched(watch, &desired, &observed)
+                .filter(|(_, instance)| {
+                    let pid = instance.condition.pid;
+                    let before = pids.insert(instance.id.clone(), pid);
+                    away || !instance.running() || before.is_some_and(|before| before != pid)
+                })
+                .map(|(_, instance)| {
+                    halts.push((instance.service.clone(), seen_at, clock));
+                    instance.id.clone()
+                })
+                .collect();
+            if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed, &begins).await {
                 return bad;
             }
+            seen_at = clock;
             let instances = answering(watch, &desired, &observed);
             let answers = log.look(&observed).await;
             suspects.extend(answers.iter().filter_map(|answer| Some(tally.count(answer, &instances)?.0)));
@@ -173,6 +190,8 @@ impl<E: Engine> Reconciler<E> {
             }
             for service in std::mem::take(&mut suspects) {
                 self.excuse(&mut tally, watch, &service).await;
+                let own = halts.iter().filter(|(of, ..)| *of == service);
+                own.for_each(|(_, from, until)| tally.excuse(&service, *from, Some(*until)));
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
                 }
@@ -219,6 +238,7 @@ impl<E: Engine> Reconciler<E> {
         watch: &Watch,
         desired: &Desired,
         observed: &Observed,
+        begins: &BTreeSet<InstanceId>,
     ) -> Option<Bad> {
         let within = self.config.roll.probe_timeout;
         let looks = watched(watch, desired, observed).map(|(service, instance)| async move {
@@ -231,7 +251,7 @@ impl<E: Engine> Reconciler<E> {
             (service, instance, asked)
         });
         join_all(looks).await.into_iter().find_map(|(service, instance, asked)| {
-            let what = wellbeing.look(service, instance, asked.as_ref())?;
+            let what = wellbeing.look(service, instance, asked.as_ref(), begins.contains(&instance.id))?;
             Some(Bad { service: instance.service.clone(), what })
         })
     }

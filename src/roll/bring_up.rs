@@ -123,9 +123,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let (begun, mut gap) = (Instant::now(), None);
         let serving = roll.old.iter().any(|old| old.serving);
         let held = serving && self.hold.hold(&roll.service).await;
-        if held {
-            self.finish(roll).await?;
-        }
+        self.finish(roll, held).await?;
         if self.newer.is_cancelled() {
             // It may not have finished.
             return Err(RollError::Newer);
@@ -159,8 +157,12 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     /// What the old ones have begun ends before they are told to stop, if it ends soon: everybody else waits for that.
-    async fn finish(&self, roll: &Roll) -> Result<(), JournalError> {
-        let patience = Patience { most: self.pace.drain.min(FINISH), look: LOOK, yields: true };
+    /// Where nobody can wait, there is always something begun; it is only counted.
+    async fn finish(&self, roll: &Roll, held: bool) -> Result<(), JournalError> {
+        let patience = match held {
+            true => Patience { most: self.pace.drain.min(FINISH), look: LOOK, yields: true },
+            false => Patience { most: Duration::ZERO, look: Duration::ZERO, yields: false },
+        };
         let serving = roll.old.iter().filter(|old| old.serving);
         let finished = serving.map(|old| async move {
             if let Drained::Open(connections) = self.drain(&old.id, patience).await {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError};
@@ -106,9 +106,13 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let back = join_all(olds.iter().map(|(instance, _)| self.put_back(instance))).await;
         back.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))?;
         let started = olds.iter().filter(|(instance, _)| !instance.running());
-        let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
-        self.hold.let_back(service).await;
-        let tidied = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old))).await;
+        let there = async {
+            let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
+            self.hold.let_back(service).await;
+            settled
+        };
+        let tidy = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old)));
+        let (settled, tidied) = join(there, tidy).await;
         settled.into_iter().collect::<Result<(), _>>()?;
         tidied.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))
     }
@@ -218,17 +222,18 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         if hidden { self.engine.admit(&instance.id, &service.template.networks).await } else { Ok(()) }
     }
 
-    /// Its name and its restart policy, which nobody waits for: an engine whose disk is full may start an instance and
-    /// still not be able to write these down.
+    /// Its restart policy and its name, for which no request waits: an engine whose disk is full may start an instance
+    /// and still not be able to write these down.
     async fn tidy(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {
+        let service = self.service_before(instance).or_else(|| self.desired.services.get(&instance.service));
+        let kept = match service.filter(|_| self.stops_first(&instance.service)) {
+            Some(service) => self.engine.keep_up(&instance.id, &service.template.restart).await,
+            None => Ok(()),
+        };
         if instance.name == aside(old) {
             self.engine.rename(&instance.id, &old.name).await?;
         }
-        let service = self.service_before(instance).or_else(|| self.desired.services.get(&instance.service));
-        match service.filter(|_| self.stops_first(&instance.service)) {
-            Some(service) => self.engine.keep_up(&instance.id, &service.template.restart).await,
-            None => Ok(()),
-        }
+        kept
     }
 
     fn service_before(&self, instance: &Instance) -> Option<&Service> {

@@ -34,9 +34,7 @@ pub enum Error {
     // What SQLite says of a full disk tells no more.
     #[error("the disk that holds the store is full; this write was not kept")]
     Full,
-    #[error(
-        "the disk that holds the store cannot be read or written (SQLite's error {0}); this write was not kept"
-    )]
+    #[error("the disk that holds the store cannot be read or written (SQLite's error {0})")]
     Disk(i32),
     #[error("the store cannot be written: its file or file system is read-only for this user")]
     ReadOnly(#[source] Arc<rusqlite::Error>),

@@ -58,7 +58,9 @@ pub(crate) struct Case {
     /// Gives the agent something to do; one that does not run does it when it starts.
     pub(crate) act: Act,
     /// It is not at its end before the watch is.
-    watched: bool,
+    pub(crate) watched: bool,
+    /// Whoever asks for what is down waits for it.
+    pub(crate) waits: bool,
 }
 
 impl Case {
@@ -69,7 +71,7 @@ impl Case {
             version += 1;
             act(world, version)
         };
-        Self { world, act: Box::new(act), watched: false }
+        Self { world, act: Box::new(act), watched: false, waits: false }
     }
 
     /// Nothing is left to do.
@@ -129,9 +131,16 @@ pub(crate) fn rollback(world: World) -> Case {
 
 /// A good roll, a bad one, and a rollback.
 pub(crate) fn in_turn(world: World) -> Case {
-    Case::of(both(world), |world, version| {
+    let patient = COMPOSE.replace("timeout: 3s", "timeout: 15s");
+    Case::of(live(world, &patient, &["web", "api"]), |world, version| {
         let web = match version {
             2 => {
+                // Slow to begin, so that there is time for what strikes it.
+                let slow = dockerfile("web").replace(
+                    "[\"httpd\"",
+                    "[\"sh\", \"-c\", \"sleep 3; exec \\\"$@\\\"\", \"sh\", \"httpd\"",
+                );
+                world.repo.write("web/Dockerfile", slow);
                 world.push_version("web", 2);
                 app(WEB, &[1, 2])
             }
@@ -163,21 +172,23 @@ fn stopping_first(world: World) -> World {
 }
 
 pub(crate) fn stop_first_good(world: World) -> Case {
-    Case::of(stopping_first(world), |world, version| {
+    let case = Case::of(stopping_first(world), |world, version| {
         world.repo.write("web/version.txt", format!("web {version}\n"));
         world.push_version("door", version);
         let both = [WEB, DOOR].map(|path| app(path, &[version - 1, version]).with_gap());
         both.into_iter().chain([app(API, &[1])]).collect()
-    })
+    });
+    Case { waits: true, ..case }
 }
 
 /// `door` has given way to its successor when that of `web` fails.
 pub(crate) fn stop_first_bad(world: World) -> Case {
-    Case::of(stopping_first(world), |world, version| {
+    let case = Case::of(stopping_first(world), |world, version| {
         break_web(world, version);
         world.push_version("door", version);
         vec![app(WEB, &[1]).with_gap(), app(DOOR, &[1]).with_gap(), app(API, &[1])]
-    })
+    });
+    Case { waits: true, ..case }
 }
 
 /// Two of `web` that stop first; every other version is good.
@@ -185,7 +196,7 @@ pub(crate) fn several(world: World) -> Case {
     let several = "build: ./web\n    deploy: {replicas: 2, update_config: {order: stop-first}}";
     let world = live(world, &COMPOSE.replace("build: ./web", several), &["web", "api"]);
     let mut good = 1;
-    Case::of(world, move |world, version| {
+    let case = Case::of(world, move |world, version| {
         let before = good;
         if version.is_multiple_of(2) {
             good = version;
@@ -197,7 +208,8 @@ pub(crate) fn several(world: World) -> Case {
         }
         let web = app(WEB, &[before, good]).with_gap();
         vec![App { containers: 2, ..web }, app(API, &[1])]
-    })
+    });
+    Case { waits: true, ..case }
 }
 
 fn in_steps(mut world: World) -> World {
@@ -298,7 +310,7 @@ pub(crate) struct Sorted {
     /// There must have been an answer, or there was one by somebody else.
     pub(crate) failed: Vec<Asked>,
     /// The others, in a gap.
-    pub(crate) missed: usize,
+    pub(crate) missed: Vec<Asked>,
 }
 
 pub(crate) fn sorted(all: Vec<Asked>, apps: &[App]) -> Sorted {
@@ -313,5 +325,5 @@ pub(crate) fn sorted(all: Vec<Asked>, apps: &[App]) -> Sorted {
         !answered && apps.iter().any(|app| app.gap && app.path == asked.path)
     };
     let (missed, failed): (Vec<Asked>, Vec<Asked>) = bad.partition(in_gap);
-    Sorted { failed, missed: missed.len() }
+    Sorted { failed, missed }
 }

@@ -19,7 +19,9 @@ fn killed_while_putting_back() {
         world.log(&run).iter().any(|entry| matches!(entry, Entry::Reverting { .. })).then_some(())
     });
     world.kill();
-    world.transcript("killed-while-putting-back");
+    let told = world.agent(&["status"]);
+    assert!(told.contains("cut off; the next start brings it to its end"), "{told}");
+    assert!(told.contains("agent: not running; the apps go on without it"), "{told}");
     world.start();
     let failure = world.failed_at_last(&bad);
     assert!(failure.message.contains("nothing listens on port 8000"), "{failure:#?}");

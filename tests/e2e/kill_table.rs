@@ -13,7 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use agent::model::run::{Outcome, RunId};
+use agent::model::run::{Kind, Outcome, RunId};
 use agent::reconcile::said;
 
 use crate::acts::{self, App, Case, Sorted, ends, sorted};
@@ -144,19 +144,36 @@ impl fmt::Display for Row {
 /// The act with nobody to kill it, for its trace.
 fn rehearse(case: &mut Case) {
     let apps = (case.act)(&case.world);
+    let client = Client::start(case.world.port, &apps.iter().map(|app| app.path).collect::<Vec<_>>());
     let daemon = traced(&case.world, None);
     case.world.eventually("its end", || case.rests().then_some(()));
     ends(&case.world, &apps, "nothing");
+    // Who has waited may be on its way through the agent.
+    let all = client.stop();
     drop(daemon);
+    if case.watched {
+        let newest = case.world.runs().remove(0);
+        assert_eq!((newest.kind, newest.outcome), (Kind::Revert, Some(Outcome::Succeeded)));
+    }
+    if case.waits {
+        let Sorted { failed, missed } = sorted(all, &apps);
+        assert!(failed.is_empty() && missed.is_empty(), "with nobody killed: {failed:#?} {missed:#?}");
+    }
 }
 
 fn killed_at(case: &mut Case, point: &Point) -> Row {
     let apps = (case.act)(&case.world);
     let paths: Vec<&'static str> = apps.iter().map(|app| app.path).collect();
-    let client = Client::start(case.world.port, &paths);
+    let (client, begun) = (Client::start(case.world.port, &paths), Instant::now());
     let mut daemon = traced(&case.world, Some(point));
     // Another number of writes than in the rehearsal is no wonder: it may come to its end.
-    case.world.eventually("the kill", || (daemon.ended() || case.rests()).then_some(()));
+    let mut lived_at = begun.elapsed();
+    case.world.eventually("the kill", || {
+        let now = begun.elapsed();
+        let over = daemon.ended() || case.rests();
+        lived_at = if daemon.ended() { lived_at } else { now };
+        over.then_some(())
+    });
     let killed = daemon.ended();
     drop(daemon);
     let (cut_off, moment) = cut_off(&case.world);
@@ -165,6 +182,7 @@ fn killed_at(case: &mut Case, point: &Point) -> Row {
     case.world.start();
     case.world.eventually("rest", || case.rests().then_some(()));
     let seconds = start.elapsed().as_secs_f64();
+    let rested_at = begun.elapsed();
     let world = &mut case.world;
     world.whole_with(&apps.iter().flat_map(App::names).collect::<Vec<_>>());
     let end = ends(world, &apps, &moment);
@@ -181,8 +199,12 @@ fn killed_at(case: &mut Case, point: &Point) -> Row {
         other => panic!("cut off after {moment}, the run ended with {other:?}"),
     };
     let asked = all.len();
-    let Sorted { failed, missed } = sorted(all, &apps);
-    Row { moment, killed, by, end, seconds, asked, failed, missed }
+    let Sorted { mut failed, missed } = sorted(all, &apps);
+    // Where requests wait, only who waited at the agent that was killed, or came before the next had begun to work.
+    let lost = |asked: &Asked| case.waits && (asked.at + asked.took < lived_at || asked.at > rested_at);
+    let (lost, missed): (Vec<Asked>, Vec<Asked>) = missed.into_iter().partition(lost);
+    failed.extend(lost);
+    Row { moment, killed, by, end, seconds, asked, failed, missed: missed.len() }
 }
 
 /// The run that has no end, and how far it has come.

@@ -105,7 +105,8 @@ fn goes_and_comes_back(world: &mut World) -> String {
 fn requests_for_what_stops_first_wait_until_it_is_there_also_when_it_comes_back_after_a_failure() {
     let mut world = World::empty();
     let mounts = "build: ./web\n    deploy: {update_config: {order: stop-first}}";
-    let compose = sturdy(&world).replace("build: ./web", mounts);
+    // What hangs is waited for until it has been looked at.
+    let compose = sturdy(&world).replace("build: ./web", mounts).replace("timeout: 3s", "timeout: 15s");
     live(&mut world, &compose);
     let loads = loads(&world);
     let good = goes_and_comes_back(&mut world);

@@ -159,6 +159,7 @@ fn a_new_nginx_is_there_at_once_whoever_is_still_connected_to_the_old_one() {
             _ => None,
         })
         .collect();
+    assert!(cut(&world.log(&run)).iter().sum::<usize>() > 0, "what was open to it is not counted");
     // One second for what is open, not the sixty of its grace.
     assert!(matches!(gaps[..], [millis] if millis < 30_000), "{gaps:?}");
     assert!(seen.gap < 30_000.0 && seen.versions.len() == 1, "{seen:?}");

@@ -26,7 +26,7 @@ const DIFFERS: [(&str, &str); 17] = [
         "begun by A WAKE",
     ),
     (r"its container (is gone|does not run)", "its container is gone"),
-    (r"restarted [0-9] times", "restarted N times"),
+    (r"restarted( [0-9] times)?", "restarted N times"),
     (r"(failed to prepare) [0-9a-z]+", "$1 THIS"),
     (r"[0-9]+ of its [0-9]+ answers", "N of its N answers"),
     (r"[0-9]+ % \(0 % of [0-9]+ in", "N % (0 % of N in"),

@@ -189,7 +189,7 @@ fn errors_that_were_there_before_are_not_the_new_releases_fault() {
     let client = Client::start(world.port, &[APP]);
     std::thread::sleep(std::time::Duration::from_secs(2));
     push_both(&world, "note", "nothing\n");
-    assert!(world.status().situation.watching.is_some());
+    world.eventually("the watch", || world.status().situation.watching);
     world.eventually("the end of the watch", || world.status().situation.watching.is_none().then_some(()));
     world.look();
     assert_eq!(world.says(WEB), "web 2");
@@ -203,8 +203,7 @@ fn an_agent_that_starts_again_goes_on_watching() {
     let mut world = world(&[], COMPOSE);
     let client = Client::start(world.port, &[APP]);
     push_both(&world, "fuse", "6\n");
-    let watching = world.status().situation.watching;
-    assert!(watching.is_some());
+    let watching = Some(world.eventually("the watch", || world.status().situation.watching));
     world.kill();
     world.start();
     world.eventually("the watch", || (world.status().situation.watching == watching).then_some(()));
