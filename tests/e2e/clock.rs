@@ -1,11 +1,8 @@
 //! The machine's clock is set back an hour, under a release that is watched and in the middle of a roll.
 
-use std::fs;
-
 use agent::model::run::{Entry, Kind, Outcome};
 use agent::reconcile::Doing;
 
-use crate::daemon::Daemon;
 use crate::docker::docker;
 use crate::stack::{API, COMPOSE, WEB, dockerfile, write};
 use crate::told::Moment;
@@ -18,18 +15,10 @@ fn world() -> World {
     let mut world = World::empty();
     write(&world.repo, COMPOSE);
     let first = world.repo.push("the first version");
-    set_clock(&world, "+0");
-    let config = world.write_config();
-    world.daemon = Some(Daemon::with_clock(&config, &world.log_file(), &world.path().join("clock")));
-    world.eventually("an agent that answers", || world.try_status());
+    world.set_clock(0);
+    world.start();
     world.live(&first);
     world
-}
-
-fn set_clock(world: &World, offset: &str) {
-    let (new, path) = (world.path().join("clock.new"), world.path().join("clock"));
-    fs::write(&new, format!("{offset}\n")).expect("the clock");
-    fs::rename(&new, &path).expect("the clock");
 }
 
 /// What the agent takes for now, in milliseconds since the Unix epoch.
@@ -48,7 +37,7 @@ fn a_clock_set_back_an_hour_stops_neither_rolls_nor_healing_nor_the_watch() {
     let second = world.push_version("web", 2);
     world.deliver(&second);
     world.comes_to(&second, TOLD);
-    set_clock(&world, "-1h");
+    world.set_clock(-1);
     world.live(&second);
     world.look();
     assert!(its_clock(&world) < before - 3_000_000, "the clock was not moved");
@@ -79,7 +68,7 @@ fn a_clock_set_back_an_hour_stops_neither_rolls_nor_healing_nor_the_watch() {
     world.live(&third);
 
     // And forward again.
-    set_clock(&world, "+0");
+    world.set_clock(0);
     let fourth = world.push_version("web", 4);
     world.deliver(&fourth);
     world.live(&fourth);

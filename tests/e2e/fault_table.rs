@@ -1,12 +1,13 @@
 //! The fault table: in the midst of a good roll, a bad one and a rollback, and of services that stop first, the
-//! engine restarts, a disk is full, or the record can no longer be written. What is wrong is told; when it is mended,
-//! the agent brings what it had begun to its end without a word. Who asks meanwhile is answered, or waits, wherever
-//! the engine runs; and never by another app.
+//! engine restarts, a disk is full, the record can no longer be written, or the clock is set back. What is wrong is
+//! told; when it is mended, the agent brings what it had begun to its end without a word. Who asks meanwhile is
+//! answered, or waits, wherever the engine runs; and never by another app.
 //!
 //! By default each fault strikes the first three once; `AGENTTEST_ALL=1` (`script/kill-table`) goes through all acts
 //! and moments.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,8 @@ enum Fault<'a> {
     EngineFull(&'a OwnEngine),
     StateFull,
     RecordReadOnly,
+    /// By an hour; each time by one more.
+    ClockBack(&'a Cell<i64>),
 }
 
 #[test]
@@ -92,6 +95,11 @@ fn a_record_that_can_no_longer_be_written_in_the_midst_of_anything_costs_no_requ
     table(Fault::RecordReadOnly);
 }
 
+#[test]
+fn a_clock_set_back_an_hour_in_the_midst_of_anything_costs_no_request() {
+    table(Fault::ClockBack(&Cell::new(0)));
+}
+
 fn table(fault: Fault) {
     let (mut lost, mut all) = (0, 0);
     let acts: &[Act] = if acts::all() { &ACTS } else { &[SHARE] };
@@ -100,6 +108,10 @@ fn table(fault: Fault) {
         // Nothing keeps it from filling its disks.
         world.settings += "[build]\nmin_free_disk = \"0\"\n";
         let disk = matches!(fault, Fault::StateFull).then(|| small_disk(&world.state(), 24));
+        if let Fault::ClockBack(hours) = fault {
+            hours.set(0);
+            world.set_clock(0);
+        }
         let mut case = made(world);
         for moment in *moments {
             let row = struck_at(&mut case, fault, moment.1, all == 0);
@@ -206,6 +218,7 @@ impl Fault<'_> {
             Self::EngineFull(_) => "the engine's disk is full",
             Self::StateFull => "the state's disk is full",
             Self::RecordReadOnly => "the record is read-only",
+            Self::ClockBack(_) => "the clock goes back",
         }
     }
 
@@ -219,11 +232,16 @@ impl Fault<'_> {
             Self::EngineFull(engine) => Some(Box::new(Filler::fill(&engine.data()))),
             Self::StateFull => Some(Box::new(Filler::fill(&world.state()))),
             Self::RecordReadOnly => Some(Box::new(ReadOnly::make(world))),
+            Self::ClockBack(hours) => {
+                hours.set(hours.get() - 1);
+                world.set_clock(hours.get());
+                None
+            }
         }
     }
 
     fn is_over_at_once(self) -> bool {
-        matches!(self, Self::EngineRestarts(_))
+        matches!(self, Self::EngineRestarts(_) | Self::ClockBack(_))
     }
 
     /// While there is no engine, nobody answers.
@@ -238,6 +256,7 @@ impl Fault<'_> {
             Self::EngineFull(_) => &["the engine's disk is full"],
             Self::StateFull => &["the disk that holds the store is full"],
             Self::RecordReadOnly => &["the disk that holds the store cannot be read or written"],
+            Self::ClockBack(_) => &[],
         };
         words.iter().any(|word| message.contains(word))
     }

@@ -108,9 +108,23 @@ impl World {
 
     /// Writes the configuration and starts a daemon with it; returns when it answers.
     pub(crate) fn start(&mut self) {
-        let config = self.write_config();
-        self.daemon = Some(Daemon::start(&config, &self.log_file()));
+        let (config, clock) = (self.write_config(), self.clock());
+        self.daemon = Some(match clock.exists() {
+            true => Daemon::with_clock(&config, &self.log_file(), &clock),
+            false => Daemon::start(&config, &self.log_file()),
+        });
         self.eventually("an agent that answers", || self.try_status());
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.path().join("clock")
+    }
+
+    /// Before the start, its clock comes into our hands; later, it is moved: by so many hours from the machine's.
+    pub(crate) fn set_clock(&self, hours: i64) {
+        let new = self.path().join("clock.new");
+        fs::write(&new, format!("{hours:+}h\n")).expect("the clock");
+        fs::rename(&new, self.clock()).expect("the clock");
     }
 
     pub(crate) fn write_config(&self) -> PathBuf {
