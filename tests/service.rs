@@ -96,9 +96,10 @@ fn given(notify: &UnixDatagram, name: &str) -> OwnedFd {
 
 /// A daemon with an engine and a folder of its own, which systemd would have started.
 struct Served {
-    folder: tempfile::TempDir,
-    notify: UnixDatagram,
+    // Ended before its folder is removed: it would write there still.
     agent: Agent,
+    notify: UnixDatagram,
+    folder: tempfile::TempDir,
 }
 
 /// An address that nobody listens on.

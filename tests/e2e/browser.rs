@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 pub(crate) struct Browser {
     child: Child,
-    told: ChildStdin,
+    told: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -23,14 +23,15 @@ impl Browser {
             .stdout(Stdio::piped())
             .spawn()
             .expect("setpriv (package util-linux)");
-        let told = child.stdin.take().expect("its input");
+        let told = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("its output"));
         Self { child, told, answers }
     }
 
     fn tell(&mut self, order: Value) -> Value {
         let mut line = String::new();
-        let sent = writeln!(self.told, "{order}").and_then(|()| self.answers.read_line(&mut line));
+        let told = self.told.as_mut().expect("its input");
+        let sent = writeln!(told, "{order}").and_then(|()| self.answers.read_line(&mut line));
         let read = sent.ok().filter(|read| *read > 0);
         read.expect(
             "the browser answers; run tests/dashboard/setup, and script/bootstrap --test for Chromium",
@@ -122,7 +123,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Told no more, it ends by itself, and removes the folder of its profile, which it would leave if it was killed.
+        drop(self.told.take());
         let _ = self.child.wait();
     }
 }
