@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::run::ReleaseId;
-use crate::record::{Hold, Pause, Record, RecordError, Release, Target};
+use crate::record::{Hold, Pause, Record, RecordError, Release, Target, Why};
 use crate::store;
 use crate::trigger::{Reason, Wakes};
 
@@ -19,7 +19,7 @@ pub enum Order {
         #[serde(default)]
         despite_freeze: bool,
     },
-    /// Back to a release; without one, to the one before the current one.
+    /// Back to a release; without one, to the last before the current one that was not taken back itself.
     Rollback { release: Option<ReleaseId>, hold: bool },
     /// Do nothing by itself for so many milliseconds, or until [`Order::Resume`].
     Pause { millis: Option<i64> },
@@ -40,6 +40,8 @@ pub enum OrderError {
     NothingLive,
     #[error("release {0} is the oldest that is kept: there is none to go back to")]
     NoneBefore(ReleaseId),
+    #[error("every release before {0} was taken back; if {1} is what you want: agent rollback {1}")]
+    OnlyBadBefore(ReleaseId, ReleaseId),
     #[error("release {0} is the one that runs")]
     AlreadyThere(ReleaseId),
     #[error("nothing is held or paused: the agent follows the branch")]
@@ -86,13 +88,13 @@ pub async fn obey(
             }
             "looking at the branch".to_owned()
         }
-        Order::Rollback { release, hold } => roll_back(record, *release, *hold, now).await?,
+        Order::Rollback { release, hold } => roll_back(record, *release, *hold, tip, now).await?,
         Order::Pause { millis } => {
             let until = millis.map(|millis| now + millis);
             record.pause(&Pause { since: now, until }).await?;
             "paused: nothing is deployed or healed until `agent resume`, or until the time is up".to_owned()
         }
-        Order::Resume => resume(record, now).await?,
+        Order::Resume => resume(record, tip, now).await?,
         Order::Retry => retry(record, tip).await?,
         Order::Down => {
             record.set_target(&Target::Down).await?;
@@ -107,6 +109,7 @@ async fn roll_back(
     record: &Record,
     release: Option<ReleaseId>,
     hold: bool,
+    tip: Option<Revision>,
     now: i64,
 ) -> Result<String, OrderError> {
     let current = record.current().await?.ok_or(OrderError::NothingLive)?;
@@ -118,7 +121,7 @@ async fn roll_back(
     let running = record.applied().await?.unwrap_or(current.revision);
     // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
     let denied = Some(running).filter(|running| *running != to.revision);
-    let pin = Hold { release: to.id, hold, denied: denied.clone(), since: now };
+    let pin = Hold { release: to.id, hold, denied: denied.clone(), seen: tip, since: now };
     record.pin(pin, current.run).await?;
     let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
     let back = format!("going back to release {} ({})", to.id, to.revision.short());
@@ -133,11 +136,22 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
             && release.desired.routes == current.desired.routes
             && release.desired.same_services(&current.desired)
     };
-    let older = record.releases().await?.into_iter();
-    older
-        .filter(|release| release.id < current.id)
-        .find(|release| !same(release))
-        .ok_or(OrderError::NoneBefore(current.id))
+    let mut left_out = None;
+    for release in record.releases().await? {
+        if release.id >= current.id || same(&release) {
+            continue;
+        }
+        // It was rolled back itself, or turned bad: only by its number.
+        if record.denial(&release.revision).await?.is_some() {
+            left_out.get_or_insert(release.id);
+            continue;
+        }
+        return Ok(release);
+    }
+    Err(match left_out {
+        Some(bad) => OrderError::OnlyBadBefore(current.id, bad),
+        None => OrderError::NoneBefore(current.id),
+    })
 }
 
 /// Of a release that is held what was given up can be mended, and nothing else tried.
@@ -165,7 +179,7 @@ async fn retry(record: &Record, tip: Option<Revision>) -> Result<String, OrderEr
     }
 }
 
-async fn resume(record: &Record, now: i64) -> Result<String, OrderError> {
+async fn resume(record: &Record, tip: Option<Revision>, now: i64) -> Result<String, OrderError> {
     let target = record.target().await?;
     if record.paused(now).await?.is_some() {
         record.end_pause().await?;
@@ -182,6 +196,12 @@ async fn resume(record: &Record, now: i64) -> Result<String, OrderError> {
         Target::Pinned(hold) => {
             if let Some(denied) = hold.denied {
                 record.allow(&denied).await?;
+            }
+            // After several rollbacks in a row it is not the tip that the last of them has denied.
+            if let Some(tip) = tip
+                && record.denial(&tip).await?.is_some_and(|denial| denial.why == Why::RolledBack)
+            {
+                record.allow(&tip).await?;
             }
         }
     }

@@ -255,7 +255,8 @@ async fn a_rollback_marks_the_commit_that_stays_out() {
     town.run('a', "Open the shop", Outcome::Succeeded).await;
     town.run('b', "Break it", Outcome::Succeeded).await;
     let release = town.record.releases().await.unwrap().pop().unwrap();
-    let hold = Hold { release: release.id, hold: false, denied: Some(revision('b')), since: now() };
+    let hold =
+        Hold { release: release.id, hold: false, denied: Some(revision('b')), seen: None, since: now() };
     town.record.pin(hold, release.run).await.unwrap();
     let run = town.begin(Kind::Rollback, &release.revision, "Open the shop").await;
     town.end(run, &release.revision, Outcome::Succeeded).await;

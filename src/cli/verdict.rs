@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn nothing_to_do_says_why() {
-        let hold = Hold { release: ReleaseId(3), hold: true, denied: None, since: 0 };
+        let hold = Hold { release: ReleaseId(3), hold: true, denied: None, seen: None, since: 0 };
         let nothing = |outcome, target| told(rest(outcome, None), known(target, None));
         let said = [
             nothing(None, Target::Branch),

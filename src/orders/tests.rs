@@ -89,10 +89,68 @@ async fn a_rollback_pins_the_release_before_and_denies_the_revision_that_runs() 
         said,
         "going back to release 1 (aaaaaaaaaa); bbbbbbbbbb stays out until the next new commit or `agent resume`"
     );
-    let pin = Hold { release: first, hold: false, denied: Some(revision('b')), since: 3 };
+    let (denied, seen) = (Some(revision('b')), Some(revision('c')));
+    let pin = Hold { release: first, hold: false, denied, seen, since: 3 };
     assert_eq!(world.record.target().await.unwrap(), Target::Pinned(pin));
     assert_eq!(world.record.denial(&revision('b')).await.unwrap().unwrap().why, Why::RolledBack);
     assert!(world.wakes.pending().is_some());
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_choose_what_was_taken_back_before() {
+    let world = World::new().await;
+    let (_, good) = world.release('a').await;
+    world.release('b').await;
+    world.obey(BACK).await.unwrap();
+    let to = world.record.release(good).await.unwrap();
+    let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 4).await.unwrap();
+    world.goes_live(begun, Live::Again(&to), 4).await;
+    world.release('c').await;
+    assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
+
+    let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 5).await.unwrap();
+    world.goes_live(begun, Live::Again(&to), 5).await;
+    let named = Order::Rollback { release: Some(ReleaseId(2)), hold: false };
+    assert!(world.obey(named).await.unwrap().starts_with("going back to release 2 (bbbbbbbbbb)"));
+}
+
+#[tokio::test]
+async fn where_all_before_were_taken_back_a_person_names_one() {
+    let world = World::new().await;
+    let (run, _) = world.release('a').await;
+    world.release('b').await;
+    let denial = Denial { revision: revision('a'), why: Why::RolledBack, run, at: 2 };
+    world.record.deny(denial).await.unwrap();
+    let refused = world.obey(BACK).await.unwrap_err().to_string();
+    assert_eq!(refused, "every release before 2 was taken back; if 1 is what you want: agent rollback 1");
+}
+
+#[tokio::test]
+async fn resuming_after_two_rollbacks_follows_the_tip_again() {
+    let world = World::new().await;
+    let (_, first) = world.release('a').await;
+    let (_, second) = world.release('b').await;
+    world.release('c').await;
+    for id in [second, first] {
+        world.obey(Order::Rollback { release: Some(id), hold: false }).await.unwrap();
+        let to = world.record.release(id).await.unwrap();
+        let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 4).await.unwrap();
+        world.goes_live(begun, Live::Again(&to), 4).await;
+    }
+    world.obey(Order::Resume).await.unwrap();
+    assert_eq!(world.record.denial(&revision('c')).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_person_has_ordered_meanwhile_stays() {
+    let world = World::new().await;
+    let back = Target::Back { release: ReleaseId(1) };
+    world.record.set_target(&back).await.unwrap();
+    world.obey(Order::Down).await.unwrap();
+    assert!(!world.record.exchange_target(&back, &Target::Branch).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Down);
+    assert!(world.record.exchange_target(&Target::Down, &Target::Branch).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
 }
 
 #[tokio::test]
@@ -173,8 +231,9 @@ async fn down_stays_down_until_a_deploy_is_ordered() {
     assert_eq!(world.record.target().await.unwrap(), Target::Down);
     world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
-    assert!(world.record.take_prune_allowance(0).await.unwrap());
-    assert!(!world.record.take_prune_allowance(0).await.unwrap(), "the word counts once");
+    assert!(world.record.prune_allowed(0).await.unwrap());
+    world.record.use_prune_allowance().await.unwrap();
+    assert!(!world.record.prune_allowed(0).await.unwrap(), "the word counts once");
 }
 
 #[tokio::test]
@@ -308,6 +367,6 @@ async fn what_came_again_after_a_rollback_is_no_way_back_from_itself() {
 async fn the_word_that_allows_to_prune_is_forgotten_in_time() {
     let world = World::new().await;
     world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
-    assert!(!world.record.take_prune_allowance(3 + A_WORD_COUNTS).await.unwrap());
-    assert!(world.record.take_prune_allowance(2 + A_WORD_COUNTS).await.unwrap());
+    assert!(!world.record.prune_allowed(3 + A_WORD_COUNTS).await.unwrap());
+    assert!(world.record.prune_allowed(2 + A_WORD_COUNTS).await.unwrap());
 }

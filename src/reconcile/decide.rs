@@ -58,7 +58,13 @@ mod tests {
     }
 
     fn pinned(hold: bool) -> Target {
-        Target::Pinned(Hold { release: ReleaseId(3), hold, denied: Some(revision('b')), since: 0 })
+        Target::Pinned(Hold {
+            release: ReleaseId(3),
+            hold,
+            denied: Some(revision('b')),
+            seen: None,
+            since: 0,
+        })
     }
 
     fn known<'a>(target: &'a Target, tip: &'a Revision, applied: &'a Revision) -> Known<'a> {

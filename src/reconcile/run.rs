@@ -191,9 +191,10 @@ impl<E: Engine> Reconciler<E> {
         let observed = self.engine.observe(&rendered.desired.stack).await?;
         let plan = self.plan(&rendered.desired, before, &observed, purpose, &rendered.missing).await?;
         // It guards against mistakes in the repository. The way back leads to what was live already.
-        if matches!(goal, Goal::Revision(_)) {
-            self.guard(&rendered.desired, before).await?;
-        }
+        let by_word = match goal {
+            Goal::Revision(_) => self.guard(&rendered.desired, before).await?,
+            _ => false,
+        };
         journal.write(Entry::Planned { summary: summary(&plan) }).await?;
         self.build(journal, &plan, &rendered, newer).await?;
         roll::prepare(&rendered.desired, &plan).await?;
@@ -201,6 +202,10 @@ impl<E: Engine> Reconciler<E> {
         let desired = rendered.desired;
         self.record.keep_intent(journal.run, &plan, &desired).await?;
         self.record.set_fact(ADDRESSES, &plan.addresses).await?;
+        // Only now: what could not be built yet is tried again.
+        if by_word {
+            self.record.use_prune_allowance().await?;
+        }
         let same_routes = before.is_some_and(|b| b.routes == desired.routes && b.nginx == desired.nginx);
         if plan.is_empty() && same_routes && matches!(goal, Goal::Revision(_)) {
             self.record.unchanged(journal.run, &desired.revision, now()).await?;
@@ -265,14 +270,14 @@ impl<E: Engine> Reconciler<E> {
         Ok(plan(&given))
     }
 
-    async fn guard(&self, desired: &Desired, before: Option<&Desired>) -> Result<(), Trouble> {
-        match prune_guard(desired, before) {
-            Some(why)
-                if !self.config.prune.allow_empty && !self.record.take_prune_allowance(now()).await? =>
-            {
-                Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune"))
-            }
-            _ => Ok(()),
+    /// Whether only a person's word lets the plan be carried out.
+    async fn guard(&self, desired: &Desired, before: Option<&Desired>) -> Result<bool, Trouble> {
+        let Some(why) = prune_guard(desired, before).filter(|_| !self.config.prune.allow_empty) else {
+            return Ok(false);
+        };
+        match self.record.prune_allowed(now()).await? {
+            true => Ok(true),
+            false => Err(Trouble::stalled(why, "if that is meant: agent deploy --allow-prune")),
         }
     }
 
@@ -314,7 +319,9 @@ impl<E: Engine> Reconciler<E> {
             }
             // What turned bad stays, and is mended as far as it can be, until somebody pushes something better.
             (Err(Trouble::Failure { class: Class::Stalled, .. }), Kind::Revert) => {
-                self.record.set_target(&Target::Branch).await?;
+                if let back @ Target::Back { .. } = self.record.target().await? {
+                    self.record.exchange_target(&back, &Target::Branch).await?;
+                }
             }
             _ => {}
         }

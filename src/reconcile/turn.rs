@@ -155,7 +155,10 @@ impl<E: Engine> Reconciler<E> {
             (Decision::Down, _) => self.take_down().await?,
             (Decision::Deploy, Some(tip)) => self.deploy(&tip, reason).await?,
             (Decision::Unpin, Some(tip)) => {
-                self.record.set_target(&Target::Branch).await?;
+                // A person may have said something else since this turn began.
+                if !self.record.exchange_target(target, &Target::Branch).await? {
+                    return Err(Trouble::Newer);
+                }
                 self.deploy(&tip, reason).await?;
             }
             (Decision::Restore(id), _) if matches!(target, Target::Back { .. }) => {
@@ -282,6 +285,7 @@ impl<E: Engine> Reconciler<E> {
         };
         let denied = self.record.denial(tip).await?.is_some();
         let beyond_pin = match target {
+            Target::Pinned(Hold { seen: Some(seen), .. }) if seen == tip => false,
             Target::Pinned(Hold { denied: Some(denied), .. }) if denied != tip => {
                 self.descends(tip, denied).await
             }

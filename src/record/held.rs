@@ -26,10 +26,13 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub release: ReleaseId,
-    /// Until a person says `resume`; else until the first new descendant of the denied revision.
+    /// Until a person says `resume`; else until the first descendant of the denied revision that is pushed later.
     pub hold: bool,
     /// What was rolled back.
     pub denied: Option<Revision>,
+    /// Where the branch was then, as far as that was known: what was pushed before is not new.
+    #[serde(default)]
+    pub seen: Option<Revision>,
     /// Milliseconds since the Unix epoch.
     pub since: i64,
 }
@@ -76,6 +79,20 @@ impl Record {
 
     pub async fn set_target(&self, target: &Target) -> Result<(), RecordError> {
         self.set_fact(TARGET, target).await
+    }
+
+    /// The same where it still is `expected`; returns whether it was. What a person has ordered meanwhile stays.
+    pub async fn exchange_target(&self, expected: &Target, target: &Target) -> Result<bool, RecordError> {
+        let (expected, target) = (expected.clone(), serde_json::to_string(target)?);
+        self.store
+            .write(move |sql| {
+                let still = facts::get::<Target>(sql, TARGET)?.unwrap_or_default() == expected;
+                if still {
+                    facts::set(sql, TARGET, &target)?;
+                }
+                Ok(still)
+            })
+            .await
     }
 
     /// Pins a release and denies what it replaces, in one transaction.
@@ -143,13 +160,14 @@ impl Record {
         self.set_fact(ALLOW_PRUNE, &until).await
     }
 
-    /// Whether that word counts at `now`; it counts once.
-    pub async fn take_prune_allowance(&self, now: i64) -> Result<bool, RecordError> {
-        let allowed = self.fact::<i64>(ALLOW_PRUNE).await?.is_some_and(|until| now < until);
-        if allowed {
-            self.set_fact(ALLOW_PRUNE, &0).await?;
-        }
-        Ok(allowed)
+    /// Whether that word counts at `now`.
+    pub async fn prune_allowed(&self, now: i64) -> Result<bool, RecordError> {
+        Ok(self.fact::<i64>(ALLOW_PRUNE).await?.is_some_and(|until| now < until))
+    }
+
+    /// It counts once.
+    pub async fn use_prune_allowance(&self) -> Result<(), RecordError> {
+        self.set_fact(ALLOW_PRUNE, &0).await
     }
 
     /// Until `until` (milliseconds since the Unix epoch) a freeze keeps nothing back, by a person's word.

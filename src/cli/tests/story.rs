@@ -84,7 +84,7 @@ impl Story {
         let at = AT + 4_000_000;
         let first = story.record.release(ReleaseId(1)).await.unwrap();
         let denied = Some(revision('b'));
-        let hold = Hold { release: first.id, hold: false, denied, since: at };
+        let hold = Hold { release: first.id, hold: false, denied, seen: None, since: at };
         story.record.pin(hold, RunId(2)).await.unwrap();
         let run = story.begin(Kind::Rollback, 'a', "Sell things", "a person asked", at).await;
         story.goes_live(run, Live::Again(&first), at + 900).await;
