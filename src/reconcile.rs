@@ -13,6 +13,7 @@ mod gap;
 mod healing;
 mod images;
 mod journal;
+mod newer;
 mod objects;
 mod prune;
 mod recover;

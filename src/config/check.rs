@@ -232,6 +232,7 @@ fn build(build: &Build, out: &mut Refusals) {
 
 fn roll(roll: &Roll, out: &mut Refusals) {
     positive(roll.health_timeout, "roll.health_timeout", out);
+    positive(roll.one_shot_timeout, "roll.one_shot_timeout", out);
     let calm = roll.probe_interval >= Duration::from_millis(5);
     let hint = "write at least \"5ms\"; the default is \"30ms\"";
     out.unless(calm, "roll.probe_interval", "probes this close would be a load of their own", hint);

@@ -178,6 +178,8 @@ pub struct Roll {
     #[serde(with = "duration")]
     pub health_timeout: Duration,
     #[serde(with = "duration")]
+    pub one_shot_timeout: Duration,
+    #[serde(with = "duration")]
     pub probe_interval: Duration,
     #[serde(with = "duration")]
     pub probe_timeout: Duration,
@@ -195,6 +197,7 @@ impl Default for Roll {
     fn default() -> Self {
         Self {
             health_timeout: Duration::from_secs(60),
+            one_shot_timeout: Duration::from_secs(15 * 60),
             probe_interval: Duration::from_millis(30),
             probe_timeout: Duration::from_secs(2),
             settle: Duration::from_secs(3),

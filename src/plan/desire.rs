@@ -96,7 +96,7 @@ fn desired_service(
     let proxy = service.labels.get(labels::NGINX).is_some_and(|value| value == "true");
     let mut template = template::template(project, service, one_shot, proxy, facts)?;
     let mut in_place = in_place::claimed(service, &mut template, facts)?;
-    let mut gate = gate::gate(service, routes, facts.patience)?;
+    let mut gate = gate::gate(service, routes, one_shot, facts.patience)?;
     if proxy {
         gate = proxy_gate(gate, facts.nginx.generation_port);
     }

@@ -16,11 +16,18 @@ use super::labels::{self, Refused};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     pub health_timeout: Duration,
+    /// For what runs to its end.
+    pub one_shot_timeout: Duration,
     pub settle: Duration,
 }
 
 /// The gate of a service, or what is wrong with its labels.
-pub fn gate(service: &Service, routes: &[Route], patience: Patience) -> Result<Gate, Vec<Problem>> {
+pub fn gate(
+    service: &Service,
+    routes: &[Route],
+    one_shot: bool,
+    patience: Patience,
+) -> Result<Gate, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut duration = |label: &str, default: Duration| match read(service, label, labels::duration) {
         Ok(value) => value.unwrap_or(default),
@@ -29,7 +36,8 @@ pub fn gate(service: &Service, routes: &[Route], patience: Patience) -> Result<G
             default
         }
     };
-    let timeout = duration(labels::HEALTH_TIMEOUT, patience.health_timeout);
+    let most = if one_shot { patience.one_shot_timeout } else { patience.health_timeout };
+    let timeout = duration(labels::HEALTH_TIMEOUT, most);
     let settle = duration(labels::SETTLE, patience.settle);
     let probe = probe(service, routes).unwrap_or_else(|problem| {
         problems.push(problem);
@@ -96,8 +104,11 @@ mod tests {
     use super::*;
     use crate::model::place::Place;
 
-    const PATIENCE: Patience =
-        Patience { health_timeout: Duration::from_secs(60), settle: Duration::from_secs(3) };
+    const PATIENCE: Patience = Patience {
+        health_timeout: Duration::from_secs(60),
+        one_shot_timeout: Duration::from_secs(900),
+        settle: Duration::from_secs(3),
+    };
 
     fn service(labels: &[(&str, &str)]) -> Service {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -122,14 +133,14 @@ mod tests {
 
     #[test]
     fn a_probe_label_asks_the_routes_port() {
-        let gate = gate(&service(&[("agent.probe", "/healthz")]), &[route()], PATIENCE).unwrap();
+        let gate = gate(&service(&[("agent.probe", "/healthz")]), &[route()], false, PATIENCE).unwrap();
         let kind = ProbeKind::Http { path: "/healthz".into() };
         assert_eq!(gate.probe, Some(Probe { port: 8000, kind }));
     }
 
     #[test]
     fn a_route_without_a_probe_label_is_asked_on_its_own_path() {
-        let gate = gate(&service(&[]), &[route()], PATIENCE).unwrap();
+        let gate = gate(&service(&[]), &[route()], false, PATIENCE).unwrap();
         let kind = ProbeKind::Route { path: "/django/".into(), host: None };
         assert_eq!(gate.probe, Some(Probe { port: 8000, kind }));
     }
@@ -137,19 +148,19 @@ mod tests {
     #[test]
     fn durations_are_read_from_labels() {
         let labels = [("agent.health_timeout", "2m"), ("agent.settle", "500ms")];
-        let gate = gate(&service(&labels), &[], PATIENCE).unwrap();
+        let gate = gate(&service(&labels), &[], false, PATIENCE).unwrap();
         assert_eq!((gate.timeout, gate.settle), (Duration::from_secs(120), Duration::from_millis(500)));
     }
 
     #[test]
     fn wrong_labels_are_all_named() {
         let labels = [("agent.health_timeout", "soon"), ("agent.settle", "3"), ("agent.probe", "healthz")];
-        let problems = gate(&service(&labels), &[], PATIENCE).unwrap_err();
+        let problems = gate(&service(&labels), &[], false, PATIENCE).unwrap_err();
         assert_eq!(problems.len(), 3);
         assert_eq!(problems[0].place, Place::new("c.yaml", 3, 5));
         assert!(
             problems[0].message.starts_with("web: the label agent.health_timeout = `soon` is not a duration")
         );
-        assert!(gate(&service(&[("agent.probe", "tcp")]), &[], PATIENCE).is_err());
+        assert!(gate(&service(&[("agent.probe", "tcp")]), &[], false, PATIENCE).is_err());
     }
 }

@@ -131,7 +131,12 @@ impl<E: Engine> Reconciler<E> {
     }
 
     fn patience(&self) -> Patience {
-        Patience { health_timeout: self.config.roll.health_timeout, settle: self.config.roll.settle }
+        let roll = &self.config.roll;
+        Patience {
+            health_timeout: roll.health_timeout,
+            one_shot_timeout: roll.one_shot_timeout,
+            settle: roll.settle,
+        }
     }
 
     fn nginx_options(&self) -> Result<nginx::Options, Trouble> {

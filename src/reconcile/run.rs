@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +24,6 @@ use super::render::{Rendered, blocking};
 use super::situation::Doing;
 use super::trouble::Trouble;
 
-/// Looks for something newer while a run works, at most this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const ADDRESSES: &str = "addresses";
 
 /// What one run is to reach.
@@ -333,47 +330,6 @@ impl<E: Engine> Reconciler<E> {
 
     fn newest(&self) -> String {
         self.situation.borrow().tip.clone().unwrap_or_default()
-    }
-
-    /// Cancels `newer` when a wake finds that the run's goal is no longer the one to reach.
-    async fn watch_for_newer(&self, kind: Kind, revision: &Revision, newer: &CancellationToken) {
-        let mut seen = None;
-        loop {
-            self.wakes.wait().await;
-            let pending = self.wakes.pending();
-            if pending != seen
-                && !newer.is_cancelled()
-                && self.outdated(kind, revision).await.unwrap_or(false)
-            {
-                newer.cancel();
-            }
-            seen = pending;
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    async fn outdated(&self, kind: Kind, revision: &Revision) -> Result<bool, Trouble> {
-        match (kind, self.record.target().await?) {
-            (_, Target::Down) | (Kind::Deploy, Target::Pinned(_)) => Ok(true),
-            (Kind::Deploy | Kind::Heal, Target::Back { .. }) => Ok(true),
-            // What is pinned is mended like anything else.
-            (Kind::Heal, Target::Pinned(hold)) => {
-                Ok(self.record.current().await?.is_none_or(|current| current.id != hold.release))
-            }
-            (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
-            (Kind::Revert, Target::Back { .. }) => Ok(false),
-            (Kind::Revert, Target::Pinned(_)) => Ok(true),
-            (Kind::Rollback, Target::Pinned(hold)) => {
-                Ok(self.record.release(hold.release).await?.revision != *revision)
-            }
-            // Once a revert is live the branch is the target again, whose tip is what was denied, or newer.
-            (Kind::Deploy | Kind::Revert, Target::Branch) => {
-                let tip = self.look_past().await?;
-                let denied = self.record.denial(&tip).await?.is_some();
-                Ok(tip != *revision && !denied && self.may_overtake(&tip).await?)
-            }
-            (Kind::Heal, Target::Branch) => Ok(false),
-        }
     }
 }
 

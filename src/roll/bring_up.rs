@@ -90,6 +90,8 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         service: &'s Service,
     ) -> Result<Vec<(&'s Service, InstanceId)>, RollError> {
         let replaces = roll.old.iter().any(|old| old.serving);
+        // One that has run to its end.
+        self.make_way(roll, service).await?;
         let raised = roll.new.iter().map(|new| async move {
             let id = self.create(roll, service, new).await?;
             self.engine.start(&id).await.map_err(Self::failed(&roll.service))?;
@@ -104,14 +106,20 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         Ok(if replaces && !service.one_shot { raised } else { Vec::new() })
     }
 
+    /// Leaves the name to the new one, where the stack fixes it.
+    async fn make_way(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
+        if service.template.container_name.is_some() && !roll.new.is_empty() {
+            for old in &roll.old {
+                self.engine.rename(&old.id, &aside(old)).await.map_err(Self::failed(&roll.service))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything is prepared before the gap: in it lie only stop, start and the gate. Requests wait meanwhile.
     async fn stop_first(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
         let failed = Self::failed(&roll.service);
-        if service.template.container_name.is_some() {
-            for old in &roll.old {
-                self.engine.rename(&old.id, &aside(old)).await.map_err(&failed)?;
-            }
-        }
+        self.make_way(roll, service).await?;
         let (mut created, never) = (Vec::new(), RestartSpec::never());
         for new in &roll.new {
             created.push((new, self.create(roll, service, new).await?));
@@ -209,7 +217,11 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         id: &InstanceId,
     ) -> Result<(), RollError> {
         let address = self.address(service, new.addresses.values().next().copied(), id).await?;
-        let passed = self.wait_for(service, id, address, Since::default()).await?;
+        // What a one-shot has begun to do to data is not cut off because something is newer.
+        let passed = match service.one_shot {
+            true => self.watch(service, id, address, Since::default()).await?,
+            false => self.wait_for(service, id, address, Since::default()).await?,
+        };
         let name = format!("{}-{}-{}", self.desired.stack, roll.service, new.number);
         let millis = passed.after.as_millis() as u64;
         let entry = Entry::Passed { service: roll.service.clone(), name, millis, warning: passed.warning };

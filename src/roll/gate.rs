@@ -96,7 +96,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     }
 
     /// Returns once the instance does not run, or runs again after it had ended.
-    async fn until_ended(&self, id: &InstanceId, since: Since) -> Result<(), EngineError> {
+    pub(super) async fn until_ended(&self, id: &InstanceId, since: Since) -> Result<(), EngineError> {
         loop {
             tokio::time::sleep(CONDITION_EVERY).await;
             let condition = self.condition_since(id, since).await?;

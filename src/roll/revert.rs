@@ -45,7 +45,11 @@ pub async fn revert<E: Engine, J: Journal>(
     let done = join_all(services.into_iter().map(|service| async move {
         let own = ours.iter().filter(|own| own.service == *service);
         let gone = own.map(|own| async move {
-            let finished = rolling.let_finish(own).await;
+            let finished = match keep {
+                Some(failed) if failed == own.service => Ok(()),
+                _ => rolling.let_end(own).await,
+            };
+            let finished = finished.and(rolling.let_finish(own).await);
             let gone = match kept {
                 Some(kept) if kept.id == own.id => rolling.keep_own(own, failed).await,
                 _ => rolling.remove_own(own).await,
@@ -115,6 +119,19 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let (settled, tidied) = join(there, tidy).await;
         settled.into_iter().collect::<Result<(), _>>()?;
         tidied.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))
+    }
+
+    /// What a one-shot has begun to do to data is not cut off because another service has failed, or the agent: nothing
+    /// waits for its end but the record and what is to be reached next.
+    async fn let_end(&self, own: &Instance) -> Result<(), JournalError> {
+        let service = self.desired.services.get(&own.service).filter(|service| service.one_shot);
+        let Some(service) = service.filter(|_| own.running()) else { return Ok(()) };
+        self.note(format!("{} is left to end what it does", own.name)).await?;
+        match timeout(service.gate.timeout, self.until_ended(&own.id, Since::default())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => self.note(format!("{}: {error}", own.name)).await,
+            Err(_) => self.note(format!("{} did not end and is stopped", own.name)).await,
+        }
     }
 
     /// Requests do not reach it any more. Those that did are answered first, within bounds: for what stops first all

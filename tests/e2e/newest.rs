@@ -79,3 +79,40 @@ fn a_roll_that_has_switched_is_a_release_of_its_own() {
     client.all_good(&["web 1", "web 2", "web 3", "api 1"]);
     world.eventually("one container", || (world.running()["web"].len() == 1).then_some(()));
 }
+
+#[test]
+fn a_migration_has_its_time_and_is_not_cut_off() {
+    let mut world = World::empty();
+    let after = "build: ./web\n    depends_on: {prepare: {condition: service_completed_successfully}}";
+    let prepare = format!(
+        "  prepare:\n    image: agenttest-base:1\n    container_name: {}-migration\n    volumes: [\"data:/data\"]\n    \
+         command: [\"sh\", \"-c\", \"echo begun >>/data/log; sleep 0; echo ended >>/data/log\"]\n\
+         volumes: {{data: {{}}}}\n",
+        world.name
+    );
+    crate::stack::write(&world.repo, &(COMPOSE.replace("build: ./web", after) + &prepare));
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let client = world.client();
+    world.repo.write("web/version.txt", "web 2\n");
+    // Longer than a service may take to become healthy.
+    let older = world.push_compose("sleep 0", "sleep 12");
+    world.deliver(&older);
+    reached(&world, &older, |entry| matches!(entry, Entry::BringingUp { .. }));
+    world.repo.write("web/version.txt", "web 3\n");
+    let newer = world.push_compose("sleep 12", "sleep 0");
+    world.deliver(&newer);
+    let run = world.ended(&newer);
+    assert_eq!(run.outcome, Some(Outcome::Succeeded));
+    superseded(&world, &older, &newer);
+    assert_eq!(world.says(WEB), "web 3");
+    let volume = format!("{}_data:/data:ro", world.name);
+    let log = docker(&["run", "--rm", "-v", &volume, "agenttest-base:1", "cat", "/data/log"]);
+    assert_eq!(
+        log.split_whitespace().collect::<Vec<_>>(),
+        ["begun", "ended"].repeat(2),
+        "what began has ended"
+    );
+    client.all_good(&["web 1", "web 3", "api 1"]);
+}

@@ -161,7 +161,11 @@ mod tests {
             mounted: &mounted,
             in_place: "/state/in-place",
             objects: &objects,
-            patience: Patience { health_timeout: Default::default(), settle: Default::default() },
+            patience: Patience {
+                health_timeout: Default::default(),
+                one_shot_timeout: Default::default(),
+                settle: Default::default(),
+            },
             proxy_folder: "",
             nginx: &nginx,
             key: &[7; 64],
