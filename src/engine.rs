@@ -182,8 +182,11 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Gives the instance another name of its own.
     fn rename(&self, id: &InstanceId, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Kills the instance if it runs and removes it with its anonymous volumes. One that is gone is no error.
+    /// Kills the instance if it runs and removes it; its volumes stay. One that is gone is no error.
     fn remove(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The same for one whose work nobody wants: the anonymous volumes that it has to itself go with it.
+    fn discard(&self, id: &InstanceId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Ends an instance for good and keeps it with its logs: from now on it is one of [`Observed::failed`], and no
     /// start of the engine brings it back. `patient`: as [`Engine::stop`] does; else it is killed.

@@ -175,6 +175,8 @@ impl<E: Engine> Nginx<'_, E> {
         if !room::is_known(&text) {
             return Ok(Vec::new());
         }
+        // What is about to be stopped may have been let back in a moment ago.
+        room::all_entered().await;
         let links = links(&text);
         let links = links.iter().filter(|(name, _)| upstreams.contains(upstream_of(name)));
         let rooms = links.filter(|(_, to)| !to.is_empty());

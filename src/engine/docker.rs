@@ -135,7 +135,11 @@ impl Engine for Docker {
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), EngineError> {
-        self.remove_instance(id).await
+        self.remove_instance(id, false).await
+    }
+
+    async fn discard(&self, id: &InstanceId) -> Result<(), EngineError> {
+        self.remove_instance(id, true).await
     }
 
     async fn shelve(&self, id: &InstanceId, patient: bool) -> Result<(), EngineError> {

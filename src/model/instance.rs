@@ -124,6 +124,15 @@ pub enum MountSpec {
     },
 }
 
+impl MountSpec {
+    /// Where in the instance.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Volume { target, .. } | Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
 /// A network an instance is on, by the engine's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -177,6 +186,9 @@ pub struct Identity {
     pub addresses: BTreeMap<String, Ipv4Addr>,
     /// Callers may find the instance by name from its start: there is no older one they could be using.
     pub admitted: bool,
+    /// The anonymous volumes that it takes over from the instance before it, by where they are mounted. Those are left
+    /// out for which neither the template nor the image has a place any more.
+    pub volumes: BTreeMap<String, String>,
 }
 
 impl Identity {
@@ -217,6 +229,9 @@ pub struct Instance {
     /// Its `/etc/hosts`, on the host, while it runs.
     #[serde(skip)]
     pub hosts: Option<PathBuf>,
+    /// The anonymous volumes that it may write to, by where they are mounted.
+    #[serde(skip)]
+    pub volumes: BTreeMap<String, String>,
 }
 
 impl Instance {

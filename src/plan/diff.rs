@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::desired::{Desired, InPlace, Order, Service};
-use crate::model::instance::{Instance, InstanceId, Observed, Phase};
+use crate::model::instance::{Instance, InstanceId, MountSpec, Observed, Phase};
 
 use super::address::next_address;
 use super::explain;
+use super::order::WISHED;
 use super::watch::stopped_by_hand;
 use waves::set_waves;
 
@@ -67,6 +68,9 @@ pub struct Roll {
 pub struct NewInstance {
     pub number: u32,
     pub addresses: BTreeMap<String, Ipv4Addr>,
+    /// The anonymous volumes that it takes over, by where they are mounted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,18 +150,28 @@ pub fn plan(given: &Given<'_>) -> Plan {
                 let number = seen.iter().chain(&stopped).map(|instance| instance.number).max().unwrap_or(0);
                 // One that has ended still has its name, and may come back to its port and its volume.
                 let gives_way = add > 0 && !old.is_empty();
-                let new = (1..=add)
-                    .map(|n| NewInstance { number: number + n, addresses: addresses.give(service) })
+                let mut left = data(service, &seen, &old);
+                let new: Vec<NewInstance> = (1..=add)
+                    .map(|n| NewInstance {
+                        number: number + n,
+                        addresses: addresses.give(service),
+                        volumes: left.next().unwrap_or_default(),
+                    })
                     .collect();
+                let written = new.iter().find_map(|new| new.volumes.keys().next());
+                let (order, order_reason) = match written {
+                    _ if add == 0 => (Order::StartFirst, "nothing new is started".into()),
+                    _ if !gives_way => (Order::StartFirst, "nothing of it gives way".into()),
+                    Some(place) if service.order_reason != WISHED => {
+                        (Order::StopFirst, format!("writes to the anonymous volume at {place}"))
+                    }
+                    _ => (service.order, service.order_reason.clone()),
+                };
                 plan.rolls.push(Roll {
                     service: name.clone(),
                     reason,
-                    order: if gives_way { service.order } else { Order::StartFirst },
-                    order_reason: match gives_way {
-                        true => service.order_reason.clone(),
-                        false if add == 0 => "nothing new is started".into(),
-                        false => "nothing of it gives way".into(),
-                    },
+                    order,
+                    order_reason,
                     wave: 0,
                     new,
                     old,
@@ -170,6 +184,28 @@ pub fn plan(given: &Given<'_>) -> Plan {
     unchanged.retain(|name| !refreshes.iter().any(|refresh| refresh.service == *name));
     plan.addresses = addresses.last;
     plan
+}
+
+/// What those that go leave to those that come: anonymous volumes, one set each. What runs now has the newest data.
+fn data(
+    service: &Service,
+    seen: &[&Instance],
+    old: &[OldInstance],
+) -> std::vec::IntoIter<BTreeMap<String, String>> {
+    let mut going: Vec<&Instance> =
+        seen.iter().copied().filter(|i| old.iter().any(|o| o.id == i.id)).collect();
+    going.retain(|instance| !service.one_shot && !instance.volumes.is_empty());
+    going.sort_by_key(|instance| (!retiring(instance).serving, std::cmp::Reverse(instance.number)));
+    let mounts = &service.template.mounts;
+    let kept = |place: &String| {
+        let mount = mounts.iter().find(|mount| mount.target() == place);
+        mount.is_none_or(|mount| matches!(mount, MountSpec::Volume { name: None, .. }))
+    };
+    let sets: Vec<BTreeMap<String, String>> = going
+        .into_iter()
+        .map(|instance| instance.volumes.clone().into_iter().filter(|(place, _)| kept(place)).collect())
+        .collect();
+    sets.into_iter()
 }
 
 enum Compared {

@@ -3,6 +3,9 @@
 use crate::model::desired::Order;
 use crate::model::project::{Mount, MountSource, Service};
 
+/// Why a service is replaced in the order that its `deploy.update_config.order` names.
+pub const WISHED: &str = "deploy.update_config.order says so";
+
 /// The order in which a service's instances are replaced, with the reason in words for people.
 ///
 /// What makes two instances side by side impossible comes first: no wish can change it. Then the wish
@@ -13,8 +16,8 @@ pub fn order(service: &Service, replicas: u32) -> (Order, String) {
     }
     let wish = service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref()?.order.as_deref());
     match wish {
-        Some("stop-first") => return (Order::StopFirst, "deploy.update_config.order says so".into()),
-        Some(_) => return (Order::StartFirst, "deploy.update_config.order says so".into()),
+        Some("stop-first") => return (Order::StopFirst, WISHED.into()),
+        Some(_) => return (Order::StartFirst, WISHED.into()),
         None => {}
     }
     if replicas == 1

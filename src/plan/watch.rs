@@ -124,6 +124,7 @@ mod tests {
             },
             endpoints: BTreeMap::new(),
             hosts: None,
+            volumes: BTreeMap::new(),
         }
     }
 

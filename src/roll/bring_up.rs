@@ -202,6 +202,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             revision: self.desired.revision.clone(),
             addresses: new.addresses.clone(),
             admitted: named_from_the_start(service),
+            volumes: new.volumes.clone(),
         };
         let name = identity.container_name(&service.template);
         let order = roll.order.to_string();

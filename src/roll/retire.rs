@@ -101,7 +101,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
         let ended = match keep {
             true => self.put_aside(&old.id).await,
-            false => self.end(&old.id).await,
+            false => self.end(service, &old.id).await,
         };
         match ended {
             Ok(()) if keep => {
@@ -129,9 +129,12 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         self.engine.stop(id).await
     }
 
-    /// Stops and removes.
-    pub(super) async fn end(&self, id: &InstanceId) -> Result<(), EngineError> {
+    /// Stops and removes. Its successor has the data; what a one-shot keeps to itself is of no use to anybody.
+    async fn end(&self, service: &str, id: &InstanceId) -> Result<(), EngineError> {
         self.engine.stop(id).await?;
-        self.engine.remove(id).await
+        match self.desired.services.get(service).is_some_and(|service| service.one_shot) {
+            true => self.engine.discard(id).await,
+            false => self.engine.remove(id).await,
+        }
     }
 }

@@ -158,8 +158,8 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
 
     async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
         let removed = match self.never_asked(instance) {
-            true => self.engine.remove(&instance.id).await,
-            false => self.stop_own(instance).and_then(|()| self.engine.remove(&instance.id)).await,
+            true => self.engine.discard(&instance.id).await,
+            false => self.stop_own(instance).and_then(|()| self.put_out(instance)).await,
         };
         match removed {
             Ok(()) => {
@@ -167,6 +167,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.journal.write(entry).await
             }
             Err(error) => self.note(format!("{} could not be removed: {error}", instance.name)).await,
+        }
+    }
+
+    /// What callers may have written through it stays.
+    async fn put_out(&self, own: &Instance) -> Result<(), EngineError> {
+        match own.admitted() {
+            true => self.engine.remove(&own.id).await,
+            false => self.engine.discard(&own.id).await,
         }
     }
 

@@ -28,6 +28,8 @@ const TURN: Duration = Duration::from_millis(50);
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long one of several may take to be connected to.
 const NEXT: Duration = Duration::from_secs(2);
+/// The only one is asked anew after this: what a full queue has dropped the kernel sends again after a second only.
+const ANEW: Duration = Duration::from_millis(300);
 /// Between two tries to connect to what is just starting, and between two looks whether who waits has left.
 const AGAIN: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(500);
@@ -57,25 +59,36 @@ enum Door {
 }
 
 static HERE: AtomicUsize = AtomicUsize::new(0);
+/// Those of them who were let on and are not connected yet.
+static ENTERING: AtomicUsize = AtomicUsize::new(0);
 
 /// How many wait in any room, or have waited and are not answered yet.
 pub fn waiting() -> usize {
     HERE.load(Ordering::Relaxed)
 }
 
+/// Waits until nobody is on the way to an instance any more, for a bounded time: what is stopped before they have reached
+/// it would leave them there.
+pub(super) async fn all_entered() {
+    let deadline = Instant::now() + NEXT;
+    while ENTERING.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        sleep(AGAIN).await;
+    }
+}
+
 /// Somebody, counted for as long as they are here.
-struct Here;
+struct Here(&'static AtomicUsize);
 
 impl Here {
-    fn begin() -> Self {
-        HERE.fetch_add(1, Ordering::Relaxed);
-        Self
+    fn begin(count: &'static AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        HERE.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -175,7 +188,7 @@ async fn serve(
             Ok((stream, _)) => {
                 let (door, turns, refused) = (door.clone(), Arc::clone(&turns), Arc::clone(&refused));
                 let seat = Arc::clone(&seats).try_acquire_owned();
-                let here = Here::begin();
+                let here = Here::begin(&HERE);
                 tokio::spawn(async move {
                     let _here = here;
                     let waited = match &seat {
@@ -254,7 +267,7 @@ async fn connect(to: &[SocketAddrV4], deadline: Instant) -> Option<TcpStream> {
     loop {
         for at in to {
             let patience = match to.len() {
-                1 => deadline.max(Instant::now() + AGAIN),
+                1 => Instant::now() + ANEW,
                 _ => Instant::now() + NEXT,
             };
             if let Ok(Ok(instance)) = timeout_at(patience, TcpStream::connect(at)).await {
@@ -271,11 +284,13 @@ async fn connect(to: &[SocketAddrV4], deadline: Instant) -> Option<TcpStream> {
 async fn pass(mut stream: UnixStream, to: Vec<SocketAddrV4>, turns: &Semaphore) {
     // For all who have waited it is the same: nobody waits for the patience of others.
     let deadline = Instant::now() + CONNECT;
+    let entering = Here::begin(&ENTERING);
     let turn = turns.acquire().await;
     let Some(mut instance) = connect(&to, deadline).await else {
         drop(turn);
         return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
     };
+    drop(entering);
     if has_left(&stream) {
         return;
     }

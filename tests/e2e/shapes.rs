@@ -213,3 +213,29 @@ fn a_request_in_flight_ends_on_the_instance_it_began_on() {
     assert_eq!((answer.status, answer.body.as_str()), (200, "web 1"));
     world.live(&second);
 }
+
+#[test]
+fn what_an_anonymous_volume_holds_outlives_rolls_failures_and_the_way_back() {
+    let mut world = World::empty();
+    crate::stack::write(&world.repo, COMPOSE);
+    let keeps = crate::stack::dockerfile("web").replace("CMD", "VOLUME /data\nCMD");
+    world.repo.write("web/Dockerfile", &keeps);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    docker(&["exec", &world.container("web"), "touch", "/data/paid"]);
+    let kept = || docker(&["exec", &world.container("web"), "ls", "/data"]);
+    let client = world.client();
+
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    assert_eq!(kept(), "paid");
+    let bad = world.repo.change("web/Dockerfile", &keeps.replace("httpd", "false"));
+    world.deliver(&bad);
+    world.failed(&bad);
+    assert_eq!((world.says(WEB), kept()), ("web 2".into(), "paid".into()));
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert_eq!((world.says(WEB), kept()), ("web 1".into(), "paid".into()));
+    client.all_good(&["web 1", "web 2", "api 1"]);
+}

@@ -2,7 +2,7 @@
 
 use agent::engine::{Begin, Engine, EngineError};
 use agent::model::instance::{
-    Health, HealthSpec, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
+    Health, HealthSpec, Identity, ImageRef, InstanceId, MountSpec, Phase, RestartSpec, Template,
 };
 use futures_util::TryStreamExt;
 
@@ -114,14 +114,37 @@ pub(crate) async fn what_is_gone_is_stopped_and_removed_already(engine: &impl En
     assert!(engine.start(&id).await.is_err());
 }
 
-pub(crate) async fn anonymous_volumes_go_with_the_instance(engine: &impl Engine, yard: &Yard) {
+pub(crate) async fn anonymous_volumes_stay_and_are_taken_over(engine: &impl Engine, yard: &Yard) {
     let volume =
         MountSpec::Volume { name: None, target: "/data".to_owned(), read_only: false, nocopy: false };
     let template = Template { mounts: vec![volume], ..yard.template("web", IDLE) };
     let id = yard.started(engine, &template, &yard.identity(1)).await;
-    let name = yard.inspect(&id, "{{(index .Mounts 0).Name}}");
-    yard.docker(&["volume", "inspect", &name]);
+    let seen = |id: &InstanceId| yard.inspect(id, "{{(index .Mounts 0).Name}}");
+    let name = seen(&id);
+    let observed = engine.observe(&yard.identity(1).stack).await.unwrap();
+    let volumes = observed.instances.into_iter().find(|i| i.id == id).unwrap().volumes;
+    assert_eq!(volumes, [("/data".to_owned(), name.clone())].into());
+    engine.exec(&id, &["touch", "/data/paid"]).await.unwrap();
+
+    let next = Identity { volumes: volumes.clone(), ..yard.identity(2) };
+    let second = yard.started(engine, &template, &next).await;
     engine.remove(&id).await.unwrap();
+    assert_eq!(
+        (seen(&second), engine.exec(&second, &["ls", "/data"]).await.unwrap().output),
+        (name.clone(), "paid\n".into())
+    );
+    // Nobody wants what it did; what it had from others stays.
+    engine.discard(&second).await.unwrap();
+    yard.docker(&["volume", "inspect", &name]);
+    // Neither template nor image has a place for it.
+    let other = yard.template("web", IDLE);
+    let third = yard.started(engine, &other, &Identity { volumes, ..yard.identity(3) }).await;
+    assert_eq!(yard.inspect(&third, "{{len .Mounts}}"), "0");
+    yard.docker(&["volume", "rm", &name]);
+
+    let own = yard.started(engine, &template, &yard.identity(4)).await;
+    let name = seen(&own);
+    engine.discard(&own).await.unwrap();
     assert!(!yard.try_docker(&["volume", "inspect", &name]).0, "{name} is still there");
 }
 

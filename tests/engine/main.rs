@@ -62,7 +62,7 @@ contract! {
         its_stop_signal_lets_it_end_in_peace
         one_that_ignores_its_signal_is_killed_after_the_grace
         what_is_gone_is_stopped_and_removed_already
-        anonymous_volumes_go_with_the_instance
+        anonymous_volumes_stay_and_are_taken_over
         commands_run_inside_tell_their_code_and_output
         signals_arrive
         health_goes_from_starting_to_healthy_to_unhealthy

@@ -80,6 +80,7 @@ impl Yard {
             revision: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
             addresses: BTreeMap::new(),
             admitted: false,
+            volumes: BTreeMap::new(),
         }
     }
 

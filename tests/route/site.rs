@@ -160,6 +160,7 @@ impl Site {
             revision: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
             addresses: BTreeMap::from([(template.networks[0].network.clone(), address)]),
             admitted: true,
+            volumes: BTreeMap::new(),
         };
         let id = self.engine.create(template, &identity).await.unwrap();
         self.engine.start(&id).await.unwrap();

@@ -245,7 +245,7 @@ pub(crate) fn plan(digit: char) -> Plan {
             order: Order::StartFirst,
             order_reason: "nothing stands against two instances side by side".into(),
             wave: 0,
-            new: vec![NewInstance { number: 3, addresses: BTreeMap::new() }],
+            new: vec![NewInstance { number: 3, addresses: BTreeMap::new(), volumes: BTreeMap::new() }],
             old: vec![old("shop-flask-soft-2")],
         }],
         removals: vec![Removal {
@@ -282,6 +282,7 @@ pub(crate) fn observed() -> Observed {
         },
         endpoints: BTreeMap::new(),
         hosts: None,
+        volumes: BTreeMap::new(),
     };
     Observed {
         instances: vec![

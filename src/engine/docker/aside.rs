@@ -39,7 +39,7 @@ impl Docker {
             Err(_) => Err(EngineError::TimedOut { act: act(), seconds: BOUND.as_secs() }),
         };
         let output = self.last_logs(&id, LINES).await;
-        self.remove_container(&id).await?;
+        self.remove_container(&id, true).await?;
         Ok(Finished { code: finished?, output: output? })
     }
 
@@ -62,7 +62,7 @@ impl Docker {
         for container in listed {
             let left = container.created.is_some_and(|created| now - created > LEFT_AFTER_SECONDS);
             if let Some(id) = container.id.filter(|_| left) {
-                self.remove_container(&id).await?;
+                self.remove_container(&id, true).await?;
             }
         }
         Ok(())

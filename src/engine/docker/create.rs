@@ -6,7 +6,7 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::{Docker, body, host};
 use crate::engine::EngineError;
-use crate::model::instance::{Identity, ImageRef, InstanceId, Template};
+use crate::model::instance::{Identity, ImageRef, InstanceId, MountSpec, Template};
 
 /// Below this API one MAC address belongs to the whole container, and one given to an endpoint is dropped
 /// in silence.
@@ -21,6 +21,7 @@ impl Docker {
         let name = identity.container_name(template);
         self.check_mac(template, &name)?;
         let (image, image_id) = self.resolve_image(&template.image).await?;
+        let template = &self.with_volumes(template, identity, &image_id).await?;
         let host = self.host_config(template, identity).await?;
         let body = body::container(template, identity, &image, &image_id, host);
         let mut options = CreateContainerOptionsBuilder::default().name(&name);
@@ -38,11 +39,44 @@ impl Docker {
             };
             if let Err(error) = self.client.connect_network(&network.network, request).await {
                 let error = self.fault(format!("put {name} on network {}", network.network), error);
-                self.remove_instance(&id).await?;
+                self.remove_instance(&id, true).await?;
                 return Err(error);
             }
         }
         Ok(id)
+    }
+
+    /// With the volumes that are taken over in the places of new ones.
+    async fn with_volumes(
+        &self,
+        template: &Template,
+        identity: &Identity,
+        image: &str,
+    ) -> Result<Template, EngineError> {
+        let mut template = template.clone();
+        if identity.volumes.is_empty() {
+            return Ok(template);
+        }
+        let fault = |error| self.fault(format!("look at image {image}"), error);
+        let declared = self.client.inspect_image(image).await.map_err(fault)?;
+        let declared = declared.config.and_then(|config| config.volumes).unwrap_or_default();
+        for (place, volume) in &identity.volumes {
+            let mount = template.mounts.iter_mut().find(|mount| mount.target() == place);
+            match mount {
+                Some(MountSpec::Volume { name: name @ None, .. }) => *name = Some(volume.clone()),
+                Some(_) => {}
+                None if declared.iter().any(|declared| declared.trim_end_matches('/') == place) => {
+                    template.mounts.push(MountSpec::Volume {
+                        name: Some(volume.clone()),
+                        target: place.clone(),
+                        read_only: false,
+                        nocopy: false,
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(template)
     }
 
     /// What to create from, and its content id. The name people know is used only while it means that id:

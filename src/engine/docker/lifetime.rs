@@ -69,16 +69,17 @@ impl Docker {
         self.client.rename_container(&id.0, options).await.map_err(|error| self.fault(act(), error))
     }
 
-    pub(super) async fn remove_instance(&self, id: &InstanceId) -> Result<(), EngineError> {
+    pub(super) async fn remove_instance(&self, id: &InstanceId, volumes: bool) -> Result<(), EngineError> {
         if self.own(id, "remove").await?.is_none() {
             return Ok(());
         }
-        self.remove_container(&id.0).await
+        self.remove_container(&id.0, volumes).await
     }
 
-    /// Without the check for the agent's label: for what was made under another one.
-    pub(super) async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    /// Without the check for the agent's label: for what was made under another one. `volumes`: with the anonymous ones
+    /// that nobody else has.
+    pub(super) async fn remove_container(&self, id: &str, volumes: bool) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(volumes).build();
         match found(self.client.remove_container(id, Some(options)).await) {
             Ok(_) => Ok(()),
             // Somebody else is removing it.

@@ -81,7 +81,19 @@ fn instance(container: &ContainerInspectResponse) -> Instance {
         condition: condition(container),
         endpoints: endpoints(container, &text(labels::NETWORKS)),
         hosts: hosts(container),
+        volumes: volumes(container),
     }
+}
+
+/// Those that the engine has named: nobody else calls a volume by the 64 digits of a hash.
+fn volumes(container: &ContainerInspectResponse) -> BTreeMap<String, String> {
+    let mounts = container.mounts.iter().flatten().filter(|mount| mount.rw == Some(true));
+    let anonymous = |name: &String| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let named = mounts.filter_map(|mount| {
+        let volume = mount.name.clone().filter(anonymous)?;
+        Some((mount.destination.clone()?, volume))
+    });
+    named.collect()
 }
 
 /// One that shares another's network reads the file of that one; the host's is nobody's to write.

@@ -75,6 +75,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
         },
         endpoints: [(NETWORK.to_owned(), endpoint)].into(),
         hosts: None,
+        volumes: BTreeMap::new(),
     }
 }
 

@@ -42,6 +42,7 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
         },
         endpoints: [("shop_default".to_owned(), endpoint)].into(),
         hosts: None,
+        volumes: Default::default(),
     }
 }
 

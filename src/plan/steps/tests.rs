@@ -61,7 +61,7 @@ fn plan(desired: &Desired, names: &[&str], removed: &[&str]) -> Plan {
         order: Order::StartFirst,
         order_reason: String::new(),
         wave: 0,
-        new: vec![NewInstance { number: 2, addresses: BTreeMap::new() }],
+        new: vec![NewInstance { number: 2, addresses: BTreeMap::new(), volumes: BTreeMap::new() }],
         old: vec![old(name)],
     };
     let removal =

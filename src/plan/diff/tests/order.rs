@@ -119,3 +119,34 @@ fn several_one_shots_keep_their_own_order_and_make_no_circle() {
         ["api", "once-a", "web", "once-b", "z"]
     );
 }
+
+#[test]
+fn what_an_anonymous_volume_holds_is_taken_over_and_never_written_to_by_two() {
+    let before = desired(vec![service("db", "f1", 2)]);
+    let mut seen: Vec<Instance> =
+        (1..=2).map(|number| instance(&before.services["db"], number, None)).collect();
+    let volume = |name: &str| BTreeMap::from([("/data".to_owned(), name.to_owned())]);
+    (seen[0].volumes, seen[1].volumes) = (volume("v1"), volume("v2"));
+    let observed = world(seen);
+    let after = desired(vec![service("db", "f2", 2)]);
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    let roll = &plan.rolls[0];
+    assert_eq!(
+        (roll.order, roll.order_reason.as_str()),
+        (Order::StopFirst, "writes to the anonymous volume at /data")
+    );
+    assert_eq!([&roll.new[0].volumes, &roll.new[1].volumes], [&volume("v2"), &volume("v1")]);
+
+    let mut named = service("db", "f2", 1);
+    named.template.mounts.push(MountSpec::Volume {
+        name: Some("shop_data".into()),
+        target: "/data".into(),
+        read_only: false,
+        nocopy: false,
+    });
+    let plan = planned(&desired(vec![named]), Some(&before), &observed, Purpose::Release);
+    assert!(plan.rolls[0].new[0].volumes.is_empty(), "the stack says what belongs there");
+    let once = Service { one_shot: true, ..service("db", "f2", 1) };
+    let plan = planned(&desired(vec![once]), Some(&before), &observed, Purpose::Release);
+    assert!(plan.rolls[0].new[0].volumes.is_empty());
+}
