@@ -30,6 +30,19 @@ impl Desired {
         self.prints().eq(other.prints())
     }
 
+    /// What is so beside the services' containers is so too: where requests and events go, and what is asked of whom.
+    pub fn same_rules(&self, other: &Self) -> bool {
+        let rules = |service: &Service| Service {
+            template: Template::default(),
+            fingerprint: String::new(),
+            order_reason: String::new(),
+            ..service.clone()
+        };
+        self.routes == other.routes
+            && self.nginx == other.nginx
+            && self.services.values().map(rules).eq(other.services.values().map(rules))
+    }
+
     fn prints(&self) -> impl Iterator<Item = (&str, &str)> {
         self.services.iter().map(|(name, service)| (name.as_str(), service.fingerprint.as_str()))
     }
@@ -67,6 +80,9 @@ pub struct Service {
     pub proxy: bool,
     /// Services that must have passed their gates before this one starts.
     pub after: Vec<String>,
+    /// Services with which it is replaced: it shares a namespace of theirs, or its `depends_on` says `restart`.
+    #[serde(default)]
+    pub follows: Vec<String>,
     /// What changes under running instances instead of rolling them.
     #[serde(default)]
     pub in_place: Vec<InPlace>,

@@ -118,7 +118,12 @@ fn desired_service(
         .map_err(|error| vec![Problem::new(&service.place, format!("{}: {error}", service.name))])?;
     in_place::settle(&mut in_place, &mut template, facts.in_place, &fingerprint);
     let stripe = stripe::destination(service, routes, one_shot || proxy, &fingerprint)?;
-    let after = service.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned();
+    let known = service.depends_on.iter().filter(|(name, _)| project.services.contains_key(*name));
+    let shares = |name: &str| {
+        let modes = [&service.network_mode, &service.pid, &service.ipc];
+        modes.into_iter().flatten().any(|mode| mode.strip_prefix("service:") == Some(name))
+    };
+    let follows = known.clone().filter(|(name, dependency)| dependency.restart || shares(name));
     Ok(DesiredService {
         template,
         fingerprint,
@@ -128,7 +133,8 @@ fn desired_service(
         gate,
         one_shot,
         proxy,
-        after: after.collect(),
+        after: known.map(|(name, _)| name.clone()).collect(),
+        follows: follows.map(|(name, _)| name.clone()).collect(),
         in_place,
         stripe,
     })

@@ -1,6 +1,7 @@
 //! Desired against observed: what to do, in which order, and why; and what is left alone. Pure: the same inputs
 //! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
 
+mod inherit;
 mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::desired::{Desired, InPlace, Order, Service};
-use crate::model::instance::{Instance, InstanceId, MountSpec, Observed, Phase};
+use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 
 use super::address::next_address;
 use super::explain;
 use super::order::WISHED;
 use super::watch::stopped_by_hand;
+use inherit::data;
 use waves::set_waves;
 
 /// Everything one run will do. Nothing is left to decide when it runs.
@@ -138,13 +140,19 @@ pub fn plan(given: &Given<'_>) -> Plan {
         drift: Vec::new(),
         addresses: BTreeMap::new(),
     };
+    let mut compared = Vec::new();
     for (name, service) in &given.desired.services {
         let seen: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == *name).collect();
         // What a person stopped is not mended; its fellows are.
         let by_hand = |i: &&Instance| given.purpose == Purpose::Heal && stopped_by_hand(service, i);
         let (stopped, seen): (Vec<&Instance>, Vec<&Instance>) = seen.into_iter().partition(by_hand);
         plan.drift.extend(stopped.iter().map(|instance| format!("{} was stopped by hand", instance.name)));
-        match compare(name, service, &seen, stopped.len(), given) {
+        let what = compare(name, service, &seen, stopped.len(), given);
+        compared.push(Comparison { name, service, seen, stopped, what });
+    }
+    follow(&mut compared);
+    for Comparison { name, service, seen, stopped, what } in compared {
+        match what {
             Compared::Unchanged => plan.unchanged.push(name.clone()),
             Compared::Roll { reason, add, old } => {
                 let number = seen.iter().chain(&stopped).map(|instance| instance.number).max().unwrap_or(0);
@@ -186,28 +194,46 @@ pub fn plan(given: &Given<'_>) -> Plan {
     plan
 }
 
-/// What those that go leave to those that come: anonymous volumes, one set each. What runs now has the newest data.
-fn data(
-    service: &Service,
-    seen: &[&Instance],
-    old: &[OldInstance],
-) -> std::vec::IntoIter<BTreeMap<String, String>> {
-    let mut going: Vec<&Instance> =
-        seen.iter().copied().filter(|i| old.iter().any(|o| o.id == i.id)).collect();
-    going.retain(|instance| !service.one_shot && !instance.volumes.is_empty());
-    going.sort_by_key(|instance| (!retiring(instance).serving, std::cmp::Reverse(instance.number)));
-    let mounts = &service.template.mounts;
-    let kept = |place: &String| {
-        let mount = mounts.iter().find(|mount| mount.target() == place);
-        mount.is_none_or(|mount| matches!(mount, MountSpec::Volume { name: None, .. }))
-    };
-    let sets: Vec<BTreeMap<String, String>> = going
-        .into_iter()
-        .map(|instance| instance.volumes.clone().into_iter().filter(|(place, _)| kept(place)).collect())
-        .collect();
-    sets.into_iter()
+/// One service as it is wanted, beside what there is of it.
+struct Comparison<'a> {
+    name: &'a String,
+    service: &'a Service,
+    seen: Vec<&'a Instance>,
+    /// By a person.
+    stopped: Vec<&'a Instance>,
+    what: Compared,
 }
 
+/// What is as it should be, but goes with another that is replaced.
+fn follow(compared: &mut [Comparison<'_>]) {
+    let mut replaced: Vec<&String> = Vec::new();
+    loop {
+        let news = compared.iter().filter(|one| one.is_replaced() && !replaced.contains(&one.name));
+        let news: Vec<&String> = news.map(|one| one.name).collect();
+        if news.is_empty() {
+            return;
+        }
+        for one in compared.iter_mut().filter(|one| one.what == Compared::Unchanged && !one.service.one_shot)
+        {
+            let Some(leader) = one.service.follows.iter().find(|name| news.contains(name)) else { continue };
+            let add = one.service.replicas.saturating_sub(one.stopped.len() as u32);
+            let old = one.seen.iter().map(|instance| retiring(instance)).collect();
+            one.what = Compared::Roll { reason: format!("goes with {leader}, which is replaced"), add, old };
+        }
+        replaced.extend(news);
+    }
+}
+
+impl Comparison<'_> {
+    fn is_replaced(&self) -> bool {
+        match &self.what {
+            Compared::Roll { add, old, .. } => *add > 0 && (!old.is_empty() || self.seen.is_empty()),
+            Compared::Unchanged => false,
+        }
+    }
+}
+
+#[derive(PartialEq)]
 enum Compared {
     Unchanged,
     Roll { reason: String, add: u32, old: Vec<OldInstance> },

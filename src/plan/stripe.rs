@@ -259,6 +259,7 @@ mod tests {
             one_shot: false,
             proxy: false,
             after: Vec::new(),
+            follows: Vec::new(),
             in_place: Vec::new(),
             stripe: None,
         }

@@ -98,6 +98,7 @@ mod tests {
             one_shot: false,
             proxy: false,
             after: Vec::new(),
+            follows: Vec::new(),
             in_place: Vec::new(),
             stripe: None,
         }

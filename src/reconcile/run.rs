@@ -203,8 +203,8 @@ impl<E: Engine> Reconciler<E> {
         if by_word {
             self.record.use_prune_allowance().await?;
         }
-        let same_routes = before.is_some_and(|b| b.routes == desired.routes && b.nginx == desired.nginx);
-        if plan.is_empty() && same_routes && matches!(goal, Goal::Revision(_)) {
+        let same = before.is_some_and(|before| before.same_rules(&desired));
+        if plan.is_empty() && same && matches!(goal, Goal::Revision(_)) {
             self.record.unchanged(journal.run, &desired.revision, now()).await?;
             return Ok(None);
         }

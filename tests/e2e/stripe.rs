@@ -141,6 +141,15 @@ fn a_payment_reaches_its_service_signed_with_the_services_own_secret() {
     let release = world.agent(&["show", "release:1"]) + &world.agent(&["config"]) + &world.agent(&["plan"]);
     let log = fs::read_to_string(world.log_file()).unwrap();
     assert!(!release.contains(&own) && !log.contains(&own));
+
+    // No container has to change for it.
+    let till = world.container("till");
+    let wants = world.push_compose("payment_intent.succeeded", "payment_intent.succeeded, invoice.paid");
+    world.deliver(&wants);
+    world.live(&wants);
+    assert_eq!(world.pay("evt_3", "invoice.paid"), 200);
+    assert!(world.kept_at_last(2)[1].body.contains("evt_3"));
+    assert_eq!(world.container("till"), till);
 }
 
 #[test]

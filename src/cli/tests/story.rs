@@ -213,6 +213,7 @@ fn service(name: &str, one_shot: bool) -> Service {
         one_shot,
         proxy: name == "nginx",
         after: Vec::new(),
+        follows: Vec::new(),
         in_place: Vec::new(),
         stripe: None,
     }

@@ -34,6 +34,7 @@ fn service(name: &str, fingerprint: &str, replicas: u32) -> Service {
         one_shot: false,
         proxy: false,
         after: Vec::new(),
+        follows: Vec::new(),
         in_place: Vec::new(),
         stripe: None,
     }

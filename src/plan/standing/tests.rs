@@ -14,6 +14,7 @@ fn service() -> Service {
         one_shot: false,
         proxy: false,
         after: Vec::new(),
+        follows: Vec::new(),
         in_place: Vec::new(),
         stripe: None,
     }

@@ -18,6 +18,7 @@ fn service(name: &str, fingerprint: &str) -> Service {
         one_shot: name.starts_with("once"),
         proxy: name == "nginx",
         after: Vec::new(),
+        follows: Vec::new(),
         in_place: Vec::new(),
         stripe: None,
     }

@@ -1,6 +1,7 @@
 //! What starts after what; and what runs to its end, when and before whom.
 
 use super::*;
+use crate::model::instance::MountSpec;
 
 #[test]
 fn a_service_starts_after_those_it_waits_for_and_nginx_last() {
@@ -149,4 +150,27 @@ fn what_an_anonymous_volume_holds_is_taken_over_and_never_written_to_by_two() {
     let once = Service { one_shot: true, ..service("db", "f2", 1) };
     let plan = planned(&desired(vec![once]), Some(&before), &observed, Purpose::Release);
     assert!(plan.rolls[0].new[0].volumes.is_empty());
+}
+
+#[test]
+fn what_shares_a_namespace_is_replaced_with_its_owner() {
+    let follower = |name: &str, of: &str| Service {
+        follows: vec![of.into()],
+        after: vec![of.into()],
+        ..service(name, "f1", 1)
+    };
+    let before = desired(vec![service("app", "f1", 1), follower("mesh", "app"), follower("logs", "mesh")]);
+    let seen: Vec<Instance> = before.services.values().map(|s| instance(s, 1, None)).collect();
+    let mut after = before.clone();
+    after.services.insert("app".into(), service("app", "f2", 1));
+    let plan = planned(&after, Some(&before), &world(seen.clone()), Purpose::Release);
+    let told: Vec<_> = plan.rolls.iter().map(|roll| (roll.service.as_str(), roll.old.len())).collect();
+    assert_eq!(told, [("app", 1), ("mesh", 1), ("logs", 1)]);
+    assert_eq!(plan.rolls[1].reason, "goes with app, which is replaced");
+    // Also where what it shares is gone; not where only one more of it comes.
+    let gone = world(seen[1..].to_vec());
+    assert_eq!(planned(&before, Some(&before), &gone, Purpose::Heal).rolls.len(), 3);
+    let mut more = before.clone();
+    more.services.get_mut("app").unwrap().replicas = 2;
+    assert_eq!(planned(&more, Some(&before), &world(seen), Purpose::Release).rolls.len(), 1);
 }
