@@ -2,6 +2,7 @@
 //! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
 
 mod inherit;
+mod takeover;
 mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use super::explain;
 use super::order::WISHED;
 use super::watch::stopped_by_hand;
 use inherit::data;
+use takeover::take_over;
 use waves::set_waves;
 
 /// Everything one run will do. Nothing is left to decide when it runs.
@@ -187,6 +189,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
             }
         }
     }
+    take_over(&mut plan.rolls, &mut plan.removals, given.desired, given.before);
     set_waves(&mut plan.rolls, given.desired);
     let Plan { unchanged, refreshes, .. } = &mut plan;
     unchanged.retain(|name| !refreshes.iter().any(|refresh| refresh.service == *name));

@@ -59,7 +59,7 @@ fn dangerous(mount: &Mount) -> Option<String> {
 mod tests {
     use super::*;
     use crate::model::place::Place;
-    use crate::model::project::{Deploy, MountOptions, Port, UpdateConfig};
+    use crate::model::project::{Attachment, Deploy, MountOptions, Port, UpdateConfig};
 
     fn mount(source: MountSource, read_only: bool) -> Mount {
         Mount {
@@ -88,6 +88,29 @@ mod tests {
         let (order, reason) = order(&service, 1);
         assert_eq!(order, Order::StopFirst);
         assert_eq!(reason, "publishes port 8080 of the host, which only one can hold");
+    }
+
+    #[test]
+    fn a_fixed_name_network_or_address_stops_first() {
+        let named = Service { container_name: Some("db".into()), ..Service::default() };
+        assert_eq!(order(&named, 1), (Order::StopFirst, "container_name fixes the name db".into()));
+        let host = Service { network_mode: Some("host".into()), ..Service::default() };
+        assert_eq!(order(&host, 1), (Order::StopFirst, "network_mode host shares ports with others".into()));
+        let alone = Service { network_mode: Some("none".into()), ..Service::default() };
+        assert_eq!(order(&alone, 1).0, Order::StartFirst);
+        let attached = Attachment { ipv4_address: Some("10.9.0.7".into()), ..Attachment::default() };
+        let fixed = Service { networks: [("default".to_owned(), attached)].into(), ..Service::default() };
+        assert_eq!(order(&fixed, 1), (Order::StopFirst, "ipv4_address fixes 10.9.0.7".into()));
+    }
+
+    #[test]
+    fn a_writable_folder_of_the_host_stops_first() {
+        let bind = |read_only| Service {
+            volumes: vec![mount(MountSource::Host("/srv/db".into()), read_only)],
+            ..Service::default()
+        };
+        assert_eq!(order(&bind(false), 1), (Order::StopFirst, "writes to the host's /srv/db".into()));
+        assert_eq!(order(&bind(true), 1).0, Order::StartFirst);
     }
 
     #[test]

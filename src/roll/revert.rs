@@ -251,7 +251,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// and still not be able to write these down.
     async fn tidy(&self, instance: &Instance, old: &OldInstance) -> Result<(), EngineError> {
         let service = self.service_before(instance).or_else(|| self.desired.services.get(&instance.service));
-        let kept = match service.filter(|_| self.stops_first(&instance.service)) {
+        let stopped =
+            |roll: &Roll| roll.order == Order::StopFirst && roll.old.iter().any(|old| old.id == instance.id);
+        let kept = match service.filter(|_| self.plan.rolls.iter().any(stopped)) {
             Some(service) => self.engine.keep_up(&instance.id, &service.template.restart).await,
             None => Ok(()),
         };

@@ -44,6 +44,24 @@ fn a_service_with_a_published_port_is_replaced_and_comes_back_when_its_successor
     assert_eq!(says().unwrap(), "door 2");
     assert_eq!(world.container("door"), kept);
     client.all_good(&["web 1", "api 1"]);
+
+    // Under other names they need the same ports; the way back does too, and comes back as it was.
+    let renamed = compose.replace("  door:", "  gate:");
+    world.repo.write("compose.yaml", &renamed);
+    let bad = world.repo.change("door/Dockerfile", "FROM agenttest-base:1\nCMD [\"false\"]\n");
+    world.deliver(&bad);
+    assert_eq!(world.failed(&bad).service.as_deref(), Some("gate"));
+    let policy = docker(&["inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", &world.container("door")]);
+    assert_eq!((says().unwrap(), policy.as_str()), ("door 2".into(), "always"));
+    world.repo.write("door/Dockerfile", crate::stack::dockerfile("door"));
+    let renamed = compose.replace("  nginx:", "  front:").replace("  door:", "  gate:");
+    let third = world.repo.change("compose.yaml", &renamed);
+    world.deliver(&third);
+    world.live(&third);
+    assert_eq!((says().unwrap(), world.says(WEB)), ("door 2".into(), "web 1".into()));
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert_eq!((says().unwrap(), world.says(WEB)), ("door 2".into(), "web 1".into()));
+    assert_eq!(world.running().keys().collect::<Vec<_>>(), ["api", "door", "nginx", "web"]);
 }
 
 /// `web` waits for `prepare` to end well.
