@@ -51,7 +51,9 @@ fn dangerous(mount: &Mount) -> Option<String> {
     match &mount.source {
         MountSource::Volume(name) => Some(format!("writes to the volume {name}")),
         MountSource::Host(path) => Some(format!("writes to the host's {path}")),
-        MountSource::Repository(_) | MountSource::Anonymous | MountSource::Tmpfs => None,
+        // What comes next takes it over.
+        MountSource::Anonymous => Some(format!("writes to the anonymous volume at {}", mount.target)),
+        MountSource::Repository(_) | MountSource::Tmpfs => None,
     }
 }
 
