@@ -3,6 +3,7 @@
 mod published;
 pub mod values;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,12 @@ use super::nginx::Version;
 use super::place::Place;
 
 pub use published::Published;
+
+/// How long a request waits at the agent, at most, while the service that it is for is replaced: what cannot be had
+/// soon is refused at once,
+pub const WAIT: Duration = Duration::from_secs(30);
+/// and then until an instance has taken its connection.
+pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// One path (of one host, on one port) that a service answers.
 ///
@@ -62,6 +69,8 @@ pub struct Options {
     pub ipv6: bool,
     /// Of the nginx that is to read the text; unknown is taken for an old one.
     pub version: Option<Version>,
+    /// Services that stop first, and whose requests wait meanwhile: nginx counts that as silence of theirs.
+    pub waiting: BTreeSet<String>,
     /// The agent's own webhooks. These two are this machine's and not the release's: a rollback must not take them
     /// away.
     pub published: Option<Published>,
@@ -85,6 +94,7 @@ impl Default for Options {
             worker_shutdown: Duration::from_secs(30),
             ipv6: false,
             version: None,
+            waiting: BTreeSet::new(),
             published: None,
             dashboard: None,
         }

@@ -66,7 +66,8 @@ pub fn desire(project: &Project, routes: Vec<Route>, facts: &Facts<'_>) -> Resul
         return Err(problems);
     }
     let networks = networks(project);
-    let nginx = Options { ipv6: over_ipv6(&services, &networks), ..facts.nginx.clone() };
+    let (ipv6, waiting) = (over_ipv6(&services, &networks), waiting(&services));
+    let nginx = Options { ipv6, waiting, ..facts.nginx.clone() };
     Ok(Desired {
         stack: project.name.clone(),
         revision: facts.revision.clone(),
@@ -83,6 +84,11 @@ fn over_ipv6(services: &BTreeMap<String, DesiredService>, networks: &[NetworkSpe
     let has = |name: &str| networks.iter().any(|network| network.name == name && network.enable_ipv6);
     let proxies = services.values().filter(|service| service.proxy);
     proxies.flat_map(|proxy| &proxy.template.networks).any(|used| has(&used.network))
+}
+
+fn waiting(services: &BTreeMap<String, DesiredService>) -> BTreeSet<String> {
+    let waiting = services.iter().filter(|(_, service)| service.order == Order::StopFirst && !service.proxy);
+    waiting.map(|(name, _)| name.clone()).collect()
 }
 
 fn desired_service(

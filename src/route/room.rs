@@ -16,16 +16,15 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::model::route::{CONNECT, WAIT};
+
 /// nginx holds two connections for each that waits; its others must not suffer.
 const SEATS: u64 = 1000;
-/// Nobody waits longer than this for a service: what cannot be had soon is refused at once.
-const LONGEST: Duration = Duration::from_secs(30);
 /// A request that looked up where to go before it was led elsewhere arrives within this.
 const LATE: Duration = Duration::from_secs(5);
 /// So many begin at once, and then as many again after each `TURN`: a program lets few connections wait for it.
 const AT_ONCE: usize = 64;
 const TURN: Duration = Duration::from_millis(50);
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long one of several may take to be connected to.
 const NEXT: Duration = Duration::from_secs(2);
 /// The only one is asked anew after this: what a full queue has dropped the kernel sends again after a second only.
@@ -170,7 +169,7 @@ async fn serve(
     door: watch::Receiver<Door>,
     refused: Arc<AtomicUsize>,
 ) {
-    let deadline = Instant::now() + LONGEST;
+    let deadline = Instant::now() + WAIT;
     let (seats, turns) = (Arc::new(Semaphore::new(seats())), Arc::new(Semaphore::new(AT_ONCE)));
     let mut opened = door.clone();
     let last = async {

@@ -208,7 +208,9 @@ fn an_agent_that_is_told_to_end_in_a_gap_lets_everybody_out_of_it() {
     let mut world = World::empty();
     let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \
                  [sh, -c, \"sleep 2; exec nginx -c /www/web/nginx.conf -g 'daemon off;'\"]";
-    let compose = sturdy(&world).replace("build: ./web", stops);
+    // Who waits is not waiting for the app yet.
+    let impatient = "agent.route.path: /web/\n      agent.route.timeout: 1s";
+    let compose = sturdy(&world).replace("build: ./web", stops).replace("agent.route.path: /web/", impatient);
     live(&mut world, &compose);
     let old = world.container("web");
     let load = Load::start(world.port, WEB, Kind::New, 30);

@@ -146,6 +146,23 @@ fn an_nginx_that_can_lets_kept_connections_linger() {
     assert_eq!(with(Some(Version(1, 27, 4))), (true, Duration::from_secs(5)));
 }
 
+#[test]
+fn an_app_has_its_whole_timeout_after_a_wait_for_it() {
+    let (mut routes, upstreams) = stack();
+    routes[1].timeout = Some(Duration::from_secs(5));
+    let waiting = ["django-soft", "flask-htmlx"].map(str::to_owned).into();
+    let text = render(&routes, &upstreams, &Options { waiting, ..Options::default() }).unwrap();
+    nginx::accepts(&text);
+    for (route, timeout) in [("/django/", Some("100s")), ("/flask-htmlx/", Some("45s")), ("/rocket/", None)] {
+        let (_, own) = text.split_once(&format!("location {route} {{")).unwrap();
+        let own = own.split_once('}').unwrap().0;
+        for what in ["read", "send"] {
+            let found = own.split_once(&format!("proxy_{what}_timeout ")).map(|(_, rest)| rest);
+            assert_eq!(found.and_then(|rest| rest.split(';').next()), timeout, "{route} {own}");
+        }
+    }
+}
+
 fn publishing(text: &str) -> Options {
     Options { published: Some(Published::try_from(text.to_owned()).unwrap()), ..Options::default() }
 }

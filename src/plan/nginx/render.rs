@@ -17,6 +17,10 @@ use super::links::{AND, NOWHERE, SEVERAL, link_name};
 use super::{Options, Published, Route, Upstreams, Version, head};
 use crate::model::place::Place;
 use crate::model::problem::Problem;
+use crate::model::route::{CONNECT, WAIT};
+
+/// What nginx goes by where nothing is said.
+const NGINX_TIMEOUT: Duration = Duration::from_secs(60);
 
 const BUILT_IN: &str = include_str!("nginx.conf.j2");
 const GENERATION: &str = include_str!("generation.conf.j2");
@@ -257,7 +261,7 @@ fn servers<'a>(routes: &'a [Route], links: &Linked<'_>, options: &'a Options) ->
             open: !routes.contains_key("/") && webhooks != Some("/") && dashboard != Some("/"),
             webhooks,
             dashboard: dashboard.map(|below| DashboardView { below, bare: bare(below) }),
-            routes: routes.into_values().map(|route| route_view(route, links)).collect(),
+            routes: routes.into_values().map(|route| route_view(route, links, options)).collect(),
         }
     };
     servers.into_iter().map(view).collect()
@@ -268,9 +272,17 @@ fn bare(path: &str) -> Option<&str> {
     Some(path.strip_suffix('/').unwrap_or(path)).filter(|bare| !bare.is_empty())
 }
 
-fn route_view<'a>(route: &'a Route, links: &Linked<'_>) -> RouteView<'a> {
+/// How long nginx may hear nothing from the service, or from where its requests wait.
+fn silence(route: &Route, options: &Options) -> Option<Duration> {
+    let own = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
+    match options.waiting.contains(&route.service) {
+        true => Some(own.unwrap_or(NGINX_TIMEOUT) + WAIT + CONNECT),
+        false => own,
+    }
+}
+
+fn route_view<'a>(route: &'a Route, links: &Linked<'_>, options: &Options) -> RouteView<'a> {
     let bare = bare(&route.path);
-    let timeout = route.timeout.or(route.websocket.then_some(Duration::from_secs(3600)));
     RouteView {
         service: &route.service,
         place: route.place.to_string(),
@@ -282,7 +294,7 @@ fn route_view<'a>(route: &'a Route, links: &Linked<'_>) -> RouteView<'a> {
         link: links.view(route).map(|link| link.name),
         websocket: route.websocket,
         body_size: route.body_size.as_deref(),
-        timeout: timeout.map(milliseconds),
+        timeout: silence(route, options).map(milliseconds),
     }
 }
 
