@@ -22,6 +22,11 @@ impl Version {
     pub fn linger(self) -> Option<Duration> {
         (self >= Self(1, 27, 4)).then_some(Duration::from_secs(5))
     }
+
+    /// Whether it keeps connections to several instances open unless it is told not to. Older ones refuse to be told.
+    pub fn keeps_connections(self) -> bool {
+        self >= Self(1, 29, 7)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What people and apps see of a route.
 
-use agent::plan::nginx::Route;
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+
+use agent::plan::nginx::{Options, Route, Upstreams, render};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
@@ -189,6 +192,23 @@ async fn long_headers_pass_both_ways() {
     let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.body());
     assert_eq!(answer.headers()["x-long"], long);
+}
+
+/// The app would go on with a connection, and never says that it is about to close one.
+#[tokio::test]
+async fn no_request_is_sent_on_a_connection_that_an_app_may_be_closing() {
+    let site = Site::new("once").await;
+    let (port, connections) = echo::counted(site.host()).await;
+    let options = Options { version: Some(site.nginx().version().await.unwrap()), ..Options::default() };
+    // Two at one place.
+    let other = Ipv4Addr::new(192, 0, 2, 9);
+    let both = Upstreams::from([("web".to_owned(), vec![site.host(), other])]);
+    let text = render(&[Route { port, ..route("web", "/") }], &both, &options).unwrap();
+    site.serve_text(&text.replace(&format!("server {other}:"), &format!("server {}:", site.host()))).await;
+    for _ in 0..10 {
+        assert_eq!(post(&site, "/", 1).await, 200);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 10);
 }
 
 #[tokio::test]

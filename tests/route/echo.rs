@@ -2,6 +2,8 @@
 //! a client upgrades to.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -10,6 +12,7 @@ use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, UPGRADE};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// Serves until the test ends, on a port that it gives.
@@ -19,6 +22,31 @@ pub(crate) async fn serve(address: Ipv4Addr) -> u16 {
     let app = Router::new().fallback(answer).layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, app).await });
     port
+}
+
+/// An app that answers each request on a connection, whatever was said about closing it, and counts connections.
+pub(crate) async fn counted(address: Ipv4Addr) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(SocketAddr::from((address, 0))).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::<AtomicUsize>::default();
+    let counting = count.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counting.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut asked = Vec::new();
+                while stream.read_buf(&mut asked).await.is_ok_and(|read| read > 0) {
+                    // The one byte of its body comes after the head.
+                    if asked.ends_with(b"\r\n\r\nx") {
+                        asked.clear();
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                    }
+                }
+            });
+        }
+    });
+    (port, count)
 }
 
 async fn answer(mut request: Request) -> Response {

@@ -163,6 +163,18 @@ fn an_app_has_its_whole_timeout_after_a_wait_for_it() {
     }
 }
 
+#[test]
+fn an_nginx_that_would_keep_connections_to_apps_is_told_not_to() {
+    let (routes, mut upstreams) = stack();
+    upstreams.insert("django-soft".into(), vec![[10, 0, 0, 9].into(), [10, 0, 0, 10].into()]);
+    let told = |version| {
+        let text = render(&routes, &upstreams, &Options { version, ..Options::default() }).unwrap();
+        text.contains("        keepalive 0;\n")
+    };
+    assert!(!told(None) && !told(Some(Version(1, 29, 6))));
+    assert!(told(Some(Version(1, 29, 7))));
+}
+
 fn publishing(text: &str) -> Options {
     Options { published: Some(Published::try_from(text.to_owned()).unwrap()), ..Options::default() }
 }

@@ -102,6 +102,7 @@ fn text(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<St
                 worker_shutdown => milliseconds(options.worker_shutdown),
                 ipv6 => options.ipv6,
                 linger => options.version.and_then(Version::linger).map(milliseconds),
+                keeps_connections => options.version.is_some_and(Version::keeps_connections),
                 generation_port => options.generation_port,
                 generation => head::UNKNOWN_GENERATION,
             })
