@@ -2,13 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use agent::plan::nginx::{Options, Route, Upstreams, render};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{get, send, status};
 use crate::echo;
@@ -232,4 +233,23 @@ async fn an_app_that_is_gone_costs_its_own_path_only() {
     assert_eq!(says("/a/").await, 200);
     assert!((502..=504).contains(&says("/b/").await));
     assert!(site.nginx().check(&text(&routes, &upstreams(&[("b", b.address)]))).await.is_ok());
+}
+
+/// The kernel drops what finds no place in the queue, and who asked asks again after a second, and after three.
+#[tokio::test]
+async fn an_app_whose_queue_was_full_for_two_seconds_is_reached() {
+    let site = Site::new("queue").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((site.host(), 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    site.serve(&[Route { port, ..route("web", "/") }], &upstreams(&[("web", site.host())])).await;
+    let _first = TcpStream::connect((site.host(), port)).await.unwrap();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(2200)).await;
+        let _first = listener.accept().await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    });
+    assert_eq!(status(site.address(), 80, "x", "/").await, Ok(200));
 }
