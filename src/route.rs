@@ -46,7 +46,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// For a route to lead somewhere, and between two tries.
 const PROBE: Duration = Duration::from_secs(3);
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
-const ANSWER: Duration = Duration::from_secs(10);
+/// Longer than nginx tries to connect to instances: by then it has said that none is there.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// One stack's nginx. Two must not switch the same folder at once.
 #[derive(Clone, Debug)]
@@ -309,6 +310,8 @@ async fn probe(nginx: Ipv4Addr, route: &Route) -> Result<(), RouteError> {
             // itself is no better to send people to.
             Ok(answer) if !matches!(answer.status, 502..=504) => return Ok(()),
             Ok(answer) => Unanswered::Status(answer.status),
+            // Something has the request: a long poll, or a stream whose first event is late.
+            Err(Unanswered::Slow { .. }) => return Ok(()),
             Err(silence) => silence,
         };
         if begin.elapsed() >= PROBE {

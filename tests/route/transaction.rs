@@ -7,7 +7,7 @@ use agent::model::class::Class;
 use agent::plan::nginx::{Options, Route, Upstreams, render};
 use agent::route::{LIVE, RouteError, Switched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Load, get, status};
 use crate::site::{Site, route, text, upstreams};
@@ -186,6 +186,19 @@ async fn a_route_that_leads_nowhere_is_put_back() {
     assert_eq!(status(site.address(), 80, "x", "/b/").await, Ok(404));
     load.goes_on_for(20).await;
     assert_eq!(load.lost().await, [""; 0]);
+}
+
+/// A long poll, or a stream whose first event is late.
+#[tokio::test]
+async fn a_route_that_answers_late_leads_somewhere() {
+    let site = Site::new("late").await;
+    let listener = TcpListener::bind((site.host(), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let upstreams = upstreams(&[("a", site.host())]);
+    site.serve(&[Route { port, ..route("a", "/a/") }], &upstreams).await;
+    let routes = [Route { port, ..route("a", "/a/") }, Route { port, ..route("a", "/b/") }];
+    let switched = site.nginx().switch(&text(&routes, &upstreams), &routes[1..]).await.unwrap();
+    assert!(switched.reloaded);
 }
 
 /// Workers of either text find an instance, whatever links are left.
