@@ -72,6 +72,7 @@ async fn an_app_learns_who_asked_for_what() {
     let site = in_front_of_echo("headers", |port| vec![Route { port, ..route("echo", "/") }]).await;
     let request =
         Request::get("/").header("host", "shop.example:8080").header("x-forwarded-for", "192.0.2.7");
+    let request = request.header("forwarded", "for=192.0.2.8;host=evil.example");
     let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
     let own = site.host();
     assert_eq!(
@@ -93,6 +94,26 @@ async fn an_app_learns_who_asked_for_what() {
         (&line["status"], &line["uri"], &line["upstream_status"]),
         (&"200".into(), &"/".into(), &"200".into())
     );
+}
+
+#[tokio::test]
+async fn an_app_learns_of_no_other_host_than_its_route_has() {
+    let site = in_front_of_echo("host", |port| vec![Route { port, ..route("echo", "/") }]).await;
+    let seen = async |asked: &str, host: &str| {
+        let request = Request::get(asked).header("host", host).body(Full::default()).unwrap();
+        let answer = send(site.address(), 80, request).await.unwrap();
+        let told =
+            |name: &str| lines(&answer).iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        assert_eq!(told("host: "), told("x-forwarded-host: "));
+        told("host: ").unwrap()
+    };
+    for host in ["Shop.example:8080", "shop.example", "[::1]:8080", "192.0.2.1:80"] {
+        assert_eq!(seen("/", host).await, host);
+    }
+    assert_eq!(seen("http://shop.example/", "SHOP.example:8080").await, "SHOP.example:8080");
+    for other in ["evil.example", "shop.example.evil", "evil.shop.example"] {
+        assert_eq!(seen("http://shop.example/", other).await, "shop.example", "{other}");
+    }
 }
 
 #[tokio::test]
