@@ -119,7 +119,15 @@ async fn an_app_learns_of_no_other_host_than_its_route_has() {
 #[tokio::test]
 async fn an_app_learns_of_tls_that_ended_in_front() {
     let site = in_front_of_echo("tls", |port| vec![Route { port, ..route("echo", "/") }]).await;
-    let told = [("https", "https"), ("HTTPS, http", "https"), ("http, https", "http"), ("httpsx", "http")];
+    let told = [
+        ("https", "https"),
+        ("HTTPS, http", "https"),
+        ("http, https", "http"),
+        ("httpsx", "http"),
+        ("wss", "https"),
+        ("WSS, http", "https"),
+        ("ws", "http"),
+    ];
     for (told, passed) in told {
         let request = Request::get("/").header("host", "x").header("x-forwarded-proto", told);
         let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
