@@ -169,10 +169,10 @@ async fn an_upgrade_passes_where_it_is_asked_for() {
         ]
     })
     .await;
-    let upgrade = async |path: &str| {
+    let upgrade = async |path: &str, protocol: &str| {
         let mut stream = TcpStream::connect((site.address(), 80)).await.unwrap();
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -180,14 +180,17 @@ async fn an_upgrade_passes_where_it_is_asked_for() {
         }
         (stream, String::from_utf8(head).unwrap())
     };
-    let (mut stream, head) = upgrade("/live").await;
+    let (mut stream, head) = upgrade("/live", "WebSocket").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     stream.write_all(b"anything at all").await.unwrap();
     let mut back = [0; 15];
     stream.read_exact(&mut back).await.unwrap();
     assert_eq!(&back, b"anything at all");
-    let (_, head) = upgrade("/plain").await;
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    // What nginx does not understand would pass by its rules.
+    for (path, protocol) in [("/plain", "websocket"), ("/live", "h2c"), ("/live", "websocket, h2c")] {
+        let (_, head) = upgrade(path, protocol).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path} {protocol}: {head}");
+    }
 }
 
 #[tokio::test]
