@@ -4,44 +4,63 @@
 use std::collections::BTreeSet;
 
 const ESTABLISHED: &str = "01";
+const CLOSE_WAIT: &str = "08";
 const LISTEN: &str = "0A";
+
+struct Socket {
+    state: String,
+    /// Local.
+    port: u16,
+    /// By a program: one that still waits to be accepted is nobody's, and what is asked on it has not begun.
+    taken: bool,
+    /// Docker's own resolver listens on 127.0.0.11 in every namespace, and nobody outside reaches loopback.
+    loopback: bool,
+}
+
+impl Socket {
+    /// Whoever asked may have left while the app, which closes its side when it has ended, is still at work.
+    fn is_open(&self) -> bool {
+        self.state == ESTABLISHED || self.state == CLOSE_WAIT && self.taken
+    }
+}
 
 /// How many connections from others are open to the ports on which a process with this id listens; `None` when the
 /// kernel does not tell us.
 pub(super) fn open(pid: i64) -> Option<usize> {
-    let sockets = lines(pid)?;
+    let sockets = sockets(pid)?;
     let ports = listened_to(&sockets);
-    Some(sockets.iter().filter(|(state, port)| state == ESTABLISHED && ports.contains(port)).count())
+    Some(sockets.iter().filter(|socket| socket.is_open() && ports.contains(&socket.port)).count())
 }
 
 /// Ports on which a process with this id listens for others than itself; `None` when the kernel does not tell us.
 pub(super) fn listening(pid: i64) -> Option<BTreeSet<u16>> {
-    Some(listened_to(&lines(pid)?))
+    Some(listened_to(&sockets(pid)?))
 }
 
-fn listened_to(sockets: &[(String, u16)]) -> BTreeSet<u16> {
-    sockets.iter().filter(|(state, _)| state == LISTEN).map(|(_, port)| *port).collect()
+fn listened_to(sockets: &[Socket]) -> BTreeSet<u16> {
+    sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.port).collect()
 }
 
-fn lines(pid: i64) -> Option<Vec<(String, u16)>> {
+fn sockets(pid: i64) -> Option<Vec<Socket>> {
     if pid <= 0 {
         return None;
     }
     let four = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
     // A kernel without IPv6 has no second file.
     let six = std::fs::read_to_string(format!("/proc/{pid}/net/tcp6")).unwrap_or_default();
-    Some(four.lines().chain(six.lines()).filter_map(socket).collect())
+    let all = four.lines().chain(six.lines()).filter_map(socket);
+    Some(all.filter(|socket| !socket.loopback).collect())
 }
 
-/// State and local port of one line (`Documentation/networking/proc_net_tcp.rst` of the kernel).
-fn socket(line: &str) -> Option<(String, u16)> {
+/// One line (`Documentation/networking/proc_net_tcp.rst` of the kernel).
+fn socket(line: &str) -> Option<Socket> {
     let mut words = line.split_whitespace().skip(1);
     let (address, port) = words.next()?.rsplit_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    let state = words.nth(1)?;
-    // Docker's own resolver listens on 127.0.0.11 in every namespace, and nobody outside reaches loopback.
+    let state = words.nth(1)?.to_owned();
+    let taken = words.nth(5)? != "0";
     let loopback = address.len() == 8 && address.ends_with("7F");
-    (!loopback).then(|| (state.to_owned(), port))
+    Some(Socket { state, port, taken, loopback })
 }
 
 #[cfg(test)]
@@ -51,15 +70,34 @@ mod tests {
     #[test]
     fn a_line_gives_state_and_local_port() {
         let line = "   0: 00000000:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0";
-        assert_eq!(socket(line), Some((LISTEN.into(), 5000)));
+        let listens = socket(line).unwrap();
+        assert_eq!((listens.state.as_str(), listens.port), (LISTEN, 5000));
         let line = "   1: 030014AC:1F40 020014AC:C350 01 00000000:00000000 00:00000000 00000000 0 0 1 1 0";
-        assert_eq!(socket(line), Some((ESTABLISHED.into(), 8000)));
+        let open = socket(line).unwrap();
+        assert_eq!((open.state.as_str(), open.port), (ESTABLISHED, 8000));
     }
 
     #[test]
     fn headings_and_loopback_are_passed_over() {
-        assert_eq!(socket("  sl  local_address rem_address   st tx_queue rx_queue"), None);
-        assert_eq!(socket("   0: 0B00007F:9E6B 00000000:0000 0A 0:0 0:0 0 0 0 1"), None);
+        assert!(socket("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
+        assert!(socket("   0: 0B00007F:9E6B 00000000:0000 0A 0:0 0:0 0 0 0 1").unwrap().loopback);
+    }
+
+    #[test]
+    fn what_an_app_has_not_closed_is_open_although_who_asked_has_left() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let reached = listener.local_addr().unwrap();
+        let open = || {
+            let lines = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+            let sockets = lines.lines().filter_map(socket).filter(|socket| socket.port == reached.port());
+            sockets.filter(Socket::is_open).count()
+        };
+        drop(std::net::TcpStream::connect(reached).unwrap());
+        assert_eq!(open(), 0, "nobody has accepted it");
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(open(), 1);
+        drop(accepted);
+        assert_eq!(open(), 0);
     }
 
     #[test]
