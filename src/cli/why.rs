@@ -153,8 +153,8 @@ fn gate(service: &Service) -> String {
     }
     let asked = probe.as_ref().map(|probe| match &probe.kind {
         ProbeKind::Tcp => format!("port {} accepts a connection", probe.port),
-        ProbeKind::Http { path } => format!("GET {path} on port {} answers 200 to 399", probe.port),
-        ProbeKind::Route { path, .. } => format!("GET {path} on port {} answers below 500", probe.port),
+        ProbeKind::Http { path, host } => format!("{} answers 200 to 399", question(path, host, probe.port)),
+        ProbeKind::Route { path, host } => format!("{} answers below 500", question(path, host, probe.port)),
     });
     let healthy = health.then(|| "its health check passes".to_owned());
     let parts: Vec<String> = healthy.into_iter().chain(asked).collect();
@@ -162,6 +162,11 @@ fn gate(service: &Service) -> String {
         true => format!("runs for {} s", settle.as_secs_f64()),
         false => format!("{}, within {} s", parts.join(" and "), timeout.as_secs()),
     }
+}
+
+fn question(path: &str, host: &Option<String>, port: u16) -> String {
+    let host = host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
+    format!("GET {path}{host} on port {port}")
 }
 
 pub(super) fn text(why: &Why, clock: &Clock) -> String {

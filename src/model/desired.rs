@@ -149,6 +149,9 @@ pub enum ProbeKind {
     /// `GET path` must be answered with 200–399.
     Http {
         path: String,
+        /// What the app is asked as; its address where nobody says so.
+        #[serde(default)]
+        host: Option<String>,
     },
     /// Nobody named a probe path, so any answer below 500 on the route's own path will do.
     Route {

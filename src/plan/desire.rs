@@ -148,7 +148,7 @@ fn desired_service(
 
 /// nginx passes when its new workers name the configuration they run.
 fn proxy_gate(gate: Gate, generation_port: u16) -> Gate {
-    let kind = ProbeKind::Http { path: "/generation".into() };
+    let kind = ProbeKind::Http { path: "/generation".into(), host: None };
     Gate { probe: Some(Probe { port: generation_port, kind }), ..gate }
 }
 

@@ -1,6 +1,7 @@
 //! What an instance of a service must show, from the service's labels. Pure.
 //!
 //! `agent.probe` is `tcp` or the path of an HTTP request; `agent.probe.port` its port, else the route's;
+//! `agent.probe.host` the host that is asked for, else a route's, as apps may answer only for hosts that they know;
 //! `agent.health_timeout` and `agent.settle` are durations such as `90s`; `agent.oneshot` is `true` or `false`.
 
 use std::time::Duration;
@@ -55,13 +56,22 @@ pub fn one_shot(service: &Service) -> Result<bool, Problem> {
 }
 
 fn probe(service: &Service, routes: &[Route]) -> Result<Option<Probe>, Problem> {
-    let route = routes.iter().find(|route| route.service == service.name);
+    let mut own = routes.iter().filter(|route| route.service == service.name);
+    let known = own.clone().filter_map(|route| route.host.clone()).find(|host| !host.starts_with('*'));
+    let route = own.next();
     let named = read(service, labels::PROBE_PORT, labels::port)?;
     let port = named.or(route.map(|route| route.port));
-    let kind = match (service.labels.get(labels::PROBE).map(String::as_str), route) {
+    let host = read(service, labels::PROBE_HOST, labels::host)?;
+    let label = service.labels.get(labels::PROBE).map(String::as_str);
+    if host.is_some() && (label == Some("tcp") || label.is_none() && route.is_none()) {
+        let refused = ("is asked for nothing", "add agent.probe with a path such as /healthz");
+        return Err(wrong(service, labels::PROBE_HOST, refused));
+    }
+    let host = host.or(known);
+    let kind = match (label, route) {
         (Some("tcp"), _) => ProbeKind::Tcp,
         (Some(path), _) if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
-            ProbeKind::Http { path: path.to_owned() }
+            ProbeKind::Http { path: path.to_owned(), host }
         }
         (Some(_), _) => {
             return Err(wrong(
@@ -72,7 +82,7 @@ fn probe(service: &Service, routes: &[Route]) -> Result<Option<Probe>, Problem> 
         }
         (None, Some(route)) => {
             let path = if route.strip { "/".to_owned() } else { route.path.clone() };
-            ProbeKind::Route { path, host: route.host.clone() }
+            ProbeKind::Route { path, host }
         }
         (None, None) if named.is_some() => ProbeKind::Tcp,
         (None, None) => return Ok(None),
@@ -134,8 +144,42 @@ mod tests {
     #[test]
     fn a_probe_label_asks_the_routes_port() {
         let gate = gate(&service(&[("agent.probe", "/healthz")]), &[route()], false, PATIENCE).unwrap();
-        let kind = ProbeKind::Http { path: "/healthz".into() };
+        let kind = ProbeKind::Http { path: "/healthz".into(), host: None };
         assert_eq!(gate.probe, Some(Probe { port: 8000, kind }));
+    }
+
+    #[test]
+    fn a_probe_asks_for_the_host_of_a_route_or_of_its_label() {
+        let on = |host: &str| Route { host: Some(host.into()), ..route() };
+        let routes = [route(), on("*.example.com"), on("shop.example.com"), on("www.example.com")];
+        let host = |labels: &[(&str, &str)], routes: &[Route]| {
+            let kind = gate(&service(labels), routes, false, PATIENCE).unwrap().probe.unwrap().kind;
+            match kind {
+                ProbeKind::Http { host, .. } | ProbeKind::Route { host, .. } => host,
+                ProbeKind::Tcp => panic!("a question without a host"),
+            }
+        };
+        let shop = Some("shop.example.com".to_owned());
+        assert_eq!(host(&[], &routes), shop);
+        assert_eq!(host(&[("agent.probe", "/healthz"), ("agent.probe.port", "9000")], &routes), shop);
+        assert_eq!(host(&[("agent.probe", "/healthz")], &routes[..2]), None);
+        assert_eq!(host(&[("agent.probe.host", "localhost")], &routes), Some("localhost".into()));
+        let other = [Route { service: "other".into(), ..on("other.example.com") }, route()];
+        assert_eq!(host(&[], &other), None);
+    }
+
+    #[test]
+    fn a_host_to_ask_for_needs_a_question() {
+        let refused = |labels: &[(&str, &str)]| {
+            gate(&service(labels), &[], false, PATIENCE).unwrap_err().remove(0).to_string()
+        };
+        let named = ("agent.probe.host", "shop.example.com");
+        for labels in [&[named][..], &[named, ("agent.probe.port", "1")]] {
+            assert!(refused(labels).contains("is asked for nothing (add agent.probe with a path"));
+        }
+        assert!(
+            refused(&[("agent.probe.host", "*.example.com")]).contains("is many hosts (write one of them)")
+        );
     }
 
     #[test]

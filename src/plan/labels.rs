@@ -14,12 +14,13 @@ use super::stripe;
 pub const NGINX: &str = "agent.nginx";
 pub const PROBE: &str = "agent.probe";
 pub const PROBE_PORT: &str = "agent.probe.port";
+pub const PROBE_HOST: &str = "agent.probe.host";
 pub const ONESHOT: &str = "agent.oneshot";
 pub const HEALTH_TIMEOUT: &str = "agent.health_timeout";
 pub const SETTLE: &str = "agent.settle";
 pub const ON_CHANGE: &str = "agent.on_change";
 
-const PLAIN: [&str; 7] = [NGINX, PROBE, PROBE_PORT, ONESHOT, HEALTH_TIMEOUT, SETTLE, ON_CHANGE];
+const PLAIN: [&str; 8] = [NGINX, PROBE, PROBE_PORT, PROBE_HOST, ONESHOT, HEALTH_TIMEOUT, SETTLE, ON_CHANGE];
 
 /// `agent.route.FIELD` or `agent.route.NAME.FIELD`.
 const ROUTE: &str = "agent.route.";
@@ -89,6 +90,7 @@ pub(super) fn shown(value: &str) -> String {
     if value.chars().count() > 60 { format!("{line}…") } else { line }
 }
 
+use crate::model::route::values;
 pub use crate::model::route::values::Refused;
 
 pub fn flag(text: &str) -> Result<bool, Refused> {
@@ -104,6 +106,14 @@ pub fn port(text: &str) -> Result<u16, Refused> {
     match text.parse() {
         Ok(number) if digits && number != 0 => Ok(number),
         _ => Err(("is not a port", "write a number from 1 to 65535")),
+    }
+}
+
+/// One host, by its name.
+pub fn host(text: &str) -> Result<String, Refused> {
+    match values::host(text)? {
+        any if any.starts_with('*') => Err(("is many hosts", "write one of them")),
+        one => Ok(one),
     }
 }
 

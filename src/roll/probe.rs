@@ -16,8 +16,9 @@ pub async fn ask(probe: &Probe, address: Ipv4Addr, within: Duration) -> Result<(
     let at = SocketAddr::from((address, probe.port));
     let answer = match &probe.kind {
         ProbeKind::Tcp => tokio::time::timeout(within, connect(at)).await.map(|result| result.map(drop)),
-        ProbeKind::Http { path } => {
-            tokio::time::timeout(within, get(at, path, None, |status| (200..400).contains(&status))).await
+        ProbeKind::Http { path, host } => {
+            let good = |status| (200..400).contains(&status);
+            tokio::time::timeout(within, get(at, path, host.as_deref(), good)).await
         }
         ProbeKind::Route { path, host } => {
             tokio::time::timeout(within, get(at, path, host.as_deref(), |status| status < 500)).await
@@ -58,4 +59,53 @@ async fn get(at: SocketAddr, path: &str, host: Option<&str>, good: fn(u16) -> bo
     let response = response.map_err(broken)?;
     let status = response.status().as_u16();
     if good(status) { Ok(()) } else { Err(format!("GET {path} on port {} answers {status}", at.port())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// As Django does with `ALLOWED_HOSTS`.
+    async fn knows_only(host: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut asked).await.unwrap();
+                }
+                let known = String::from_utf8(asked).unwrap().contains(&format!("host: {host}\r\n"));
+                let status = if known { "200 OK" } else { "400 Bad Request" };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn an_app_is_asked_for_a_host_that_it_knows() {
+        let port = knows_only("shop.example.com").await;
+        let probe = |host: Option<&str>| {
+            let kind = ProbeKind::Http { path: "/healthz".into(), host: host.map(str::to_owned) };
+            Probe { port, kind }
+        };
+        let within = Duration::from_secs(5);
+        let asked = ask(&probe(Some("shop.example.com")), Ipv4Addr::LOCALHOST, within).await;
+        assert_eq!(asked, Ok(()));
+        let asked = ask(&probe(None), Ipv4Addr::LOCALHOST, within).await;
+        assert_eq!(asked, Err(format!("GET /healthz on port {port} answers 400")));
+    }
+
+    #[test]
+    fn a_probe_of_an_older_release_is_read() {
+        let old = r#"{"port":8000,"kind":{"kind":"http","path":"/healthz"}}"#;
+        let kind = ProbeKind::Http { path: "/healthz".into(), host: None };
+        assert_eq!(serde_json::from_str::<Probe>(old).unwrap(), Probe { port: 8000, kind });
+    }
 }
