@@ -173,6 +173,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("nginx.template", "5"),
     ("nginx.generation_port", "80990"),
     ("nginx.shutdown_timeout", "\"-1s\""),
+    ("nginx.trusted_proxies", "[\"10.0.0.0/8\", \"10.0.0.0/33\"]"),
     ("history.keep", "0"),
     ("history.runs", "3"),
     ("history.logs", "\"1w\""),

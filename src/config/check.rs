@@ -3,6 +3,7 @@
 mod outside;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -251,7 +252,21 @@ fn roll(roll: &Roll, out: &mut Refusals) {
 fn nginx(nginx: &Nginx, out: &mut Refusals) {
     let hint = "write a port that no route listens on; the default is 8099";
     out.unless(nginx.generation_port != 0, "nginx.generation_port", "0 is no port to ask at", hint);
+    for proxy in &nginx.trusted_proxies {
+        let message = format!("`{proxy}` is neither an address nor a network");
+        let hint = "write for example \"192.0.2.7\" or \"10.0.0.0/8\"";
+        out.unless(is_network(proxy), "nginx.trusted_proxies", message, hint);
+    }
     positive(nginx.shutdown_timeout, "nginx.shutdown_timeout", out);
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let digits = |length: &str| length.bytes().all(|b| b.is_ascii_digit());
+    length.is_none_or(|length| digits(length) && length.parse::<u8>().is_ok_and(|bits| bits <= longest))
 }
 
 fn stripe(stripe: &Stripe, out: &mut Refusals) {

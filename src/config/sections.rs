@@ -233,6 +233,7 @@ pub struct Nginx {
     #[serde(with = "or_empty")]
     pub template: Option<PathBuf>,
     pub generation_port: u16,
+    pub trusted_proxies: Vec<String>,
     #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
 }
@@ -243,6 +244,7 @@ impl Default for Nginx {
             folder: None,
             template: None,
             generation_port: 8099,
+            trusted_proxies: Vec::new(),
             shutdown_timeout: Duration::from_secs(30),
         }
     }

@@ -71,8 +71,10 @@ pub struct Options {
     pub version: Option<Version>,
     /// Services that stop first, and whose requests wait meanwhile: nginx counts that as silence of theirs.
     pub waiting: BTreeSet<String>,
-    /// The agent's own webhooks. These two are this machine's and not the release's: a rollback must not take them
-    /// away.
+    /// Addresses and networks of what stands in front of nginx and says for whom it asks. This and the next two are this
+    /// machine's and not the release's: a rollback must not take them away.
+    pub trusted: Vec<String>,
+    /// The agent's own webhooks.
     pub published: Option<Published>,
     /// The agent's own dashboard.
     pub dashboard: Option<Published>,
@@ -95,6 +97,7 @@ impl Default for Options {
             ipv6: false,
             version: None,
             waiting: BTreeSet::new(),
+            trusted: Vec::new(),
             published: None,
             dashboard: None,
         }

@@ -110,6 +110,7 @@ impl<E: Engine> Reconciler<E> {
     /// possible to go back to it, and to mend it.
     pub(super) async fn on_this_machine(&self, release: &Desired) -> Result<Desired, Trouble> {
         let mut desired = release.clone();
+        desired.nginx.trusted.clone_from(&self.config.nginx.trusted_proxies);
         desired.nginx.published.clone_from(&self.config.webhook.publish);
         desired.nginx.dashboard.clone_from(&self.config.dashboard.publish);
         if desired.proxy().is_some() {
@@ -155,6 +156,7 @@ impl<E: Engine> Reconciler<E> {
             template,
             generation_port: nginx.generation_port,
             worker_shutdown: nginx.shutdown_timeout,
+            trusted: nginx.trusted_proxies.clone(),
             published: self.config.webhook.publish.clone(),
             dashboard: self.config.dashboard.publish.clone(),
             ..nginx::Options::default()

@@ -97,6 +97,33 @@ async fn an_app_learns_who_asked_for_what() {
 }
 
 #[tokio::test]
+async fn an_app_learns_of_the_visitor_in_front_of_a_proxy_that_is_trusted() {
+    let site = Site::new("visitor").await;
+    let port = echo::serve(site.host()).await;
+    let own = site.host().to_string();
+    let options = Options { trusted: vec!["198.51.100.0/24".into(), own.clone()], ..Options::default() };
+    let text =
+        render(&[Route { port, ..route("echo", "/") }], &upstreams(&[("echo", site.host())]), &options);
+    site.serve_text(&text.unwrap()).await;
+    let seen = async |said: Option<&str>| {
+        let mut request = Request::get("/").header("host", "x");
+        if let Some(said) = said {
+            request = request.header("x-forwarded-for", said);
+        }
+        let answer = send(site.address(), 80, request.body(Full::default()).unwrap()).await.unwrap();
+        let lines = lines(&answer);
+        let told = ["x-real-ip: ", "x-forwarded-for: "]
+            .map(|name| lines.iter().find_map(|line| line.strip_prefix(name)));
+        told.map(|told| told.unwrap().to_owned())
+    };
+    assert_eq!(seen(None).await, [own.clone(), own.clone()]);
+    for said in ["192.0.2.7", "9.9.9.9, 192.0.2.7", "192.0.2.7, 198.51.100.1"] {
+        assert_eq!(seen(Some(said)).await, ["192.0.2.7".into(), format!("{said}, {own}")]);
+    }
+    assert!(site.logged("\"client\":\"192.0.2.7\"").await.contains("\"service\":\"echo\""));
+}
+
+#[tokio::test]
 async fn an_app_learns_of_no_other_host_than_its_route_has() {
     let site = in_front_of_echo("host", |port| vec![Route { port, ..route("echo", "/") }]).await;
     let seen = async |asked: &str, host: &str| {

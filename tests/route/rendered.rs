@@ -62,7 +62,8 @@ fn every_kind_of_route() {
         Route { host: Some("shop.example.com".into()), strip: true, ..route("shop", "/old/", 32) },
     ];
     let upstreams = upstreams(&[("api", &[9, 10]), ("Api", &[7]), ("shop", &[8]), ("gone", &[])]);
-    let options = Options { ipv6: true, ..Options::default() };
+    let trusted = ["10.0.0.0/8", "192.0.2.7", "fd00::/8"].map(str::to_owned).into();
+    let options = Options { ipv6: true, trusted, ..Options::default() };
     let text = render(&routes, &upstreams, &options).unwrap();
     nginx::accepts(&text);
     let from = text.find("        location = /status").unwrap();

@@ -103,6 +103,7 @@ fn text(routes: &[Route], upstreams: &Upstreams, options: &Options) -> Result<St
                 ipv6 => options.ipv6,
                 linger => options.version.and_then(Version::linger).map(milliseconds),
                 keeps_connections => options.version.is_some_and(Version::keeps_connections),
+                trusted_proxies => &options.trusted,
                 generation_port => options.generation_port,
                 generation => head::UNKNOWN_GENERATION,
             })
