@@ -162,6 +162,7 @@ const REJECTED: &[(&str, &str)] = &[
     ("build.timeout", "\"15 minutes\""),
     ("build.min_free_disk", "\"10%\""),
     ("roll.health_timeout", "\"1s1m\""),
+    ("roll.one_shot_timeout", "\"0s\""),
     ("roll.probe_interval", "\"1ms\""),
     ("roll.probe_timeout", "true"),
     ("roll.settle", "\"2m\""),

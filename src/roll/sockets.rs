@@ -25,11 +25,19 @@ impl Socket {
 }
 
 /// How many connections from others are open to the ports on which a process with this id listens; `None` when the
-/// kernel does not tell us.
+/// kernel does not tell us, or whose they are: on the host's network they may be anybody's.
 pub(super) fn open(pid: i64) -> Option<usize> {
+    if on_our_network(pid) {
+        return None;
+    }
     let sockets = sockets(pid)?;
     let ports = listened_to(&sockets);
     Some(sockets.iter().filter(|socket| socket.is_open() && ports.contains(&socket.port)).count())
+}
+
+fn on_our_network(pid: i64) -> bool {
+    let network = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    network("self").is_some_and(|ours| network(&pid.to_string()) == Some(ours))
 }
 
 /// Ports on which a process with this id listens for others than itself; `None` when the kernel does not tell us.
@@ -98,6 +106,12 @@ mod tests {
         assert_eq!(open(), 1);
         drop(accepted);
         assert_eq!(open(), 0);
+    }
+
+    #[test]
+    fn what_is_open_on_the_hosts_network_is_not_counted() {
+        assert!(sockets(i64::from(std::process::id())).is_some());
+        assert_eq!(open(i64::from(std::process::id())), None);
     }
 
     #[test]
