@@ -2,7 +2,7 @@
 //!
 //! It is stored whole in a release, so a rollback needs neither Git nor network nor build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,14 @@ impl Desired {
         self.routes == other.routes
             && self.nginx == other.nginx
             && self.services.values().map(rules).eq(other.services.values().map(rules))
+    }
+
+    /// The services that are the same in another.
+    pub fn same_in(&self, other: &Self) -> BTreeSet<String> {
+        let same = |name: &str, print: &str| {
+            other.services.get(name).is_some_and(|service| service.fingerprint == print)
+        };
+        self.prints().filter(|(name, print)| same(name, print)).map(|(name, _)| name.to_owned()).collect()
     }
 
     fn prints(&self) -> impl Iterator<Item = (&str, &str)> {

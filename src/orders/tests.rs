@@ -1,11 +1,13 @@
 //! Orders on a real store: what is written down, and what the record then says.
 
+mod watched;
+
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::desired::Desired;
 use crate::model::run::{Entry, Failure, Kind, Outcome, RunId, Status};
-use crate::record::{self, Degraded, Denial, Live, RecordError, Watch, Watched, Why};
+use crate::record::{self, Degraded, Denial, Live, RecordError, Why};
 use crate::store::Store;
 use crate::trigger;
 
@@ -260,63 +262,6 @@ async fn pruning_keeps_the_newest_the_current_and_the_pinned_release() {
     world.record.prune_releases(2, Some(second)).await.unwrap();
     let left: Vec<i64> = world.record.releases().await.unwrap().iter().map(|release| release.id.0).collect();
     assert_eq!(left, [5, 4, 2, 1]);
-}
-
-/// Two releases; the second is watched.
-async fn watched(world: &World) -> (Watch, ReleaseId) {
-    let (_, first) = world.release('a').await;
-    let second = desired('b');
-    let run = world.record.begin(Kind::Deploy, &second.revision, "a change", "a test", 1).await.unwrap();
-    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
-    world.goes_live(run, Live::New { desired: &second, subject: "a change", watch }, 1_000).await;
-    (world.record.watch().await.unwrap().unwrap(), first)
-}
-
-#[tokio::test]
-async fn what_turns_bad_is_denied_and_gives_way_once() {
-    let world = World::new().await;
-    let (watch, first) = watched(&world).await;
-    assert_eq!((watch.back_to, watch.since, watch.until), (first, 1_000, 61_000));
-    // A later commit that asked for nothing new would bring the same back.
-    let later = world.record.begin(Kind::Deploy, &revision('c'), "", "", 3).await.unwrap();
-    world.record.unchanged(later, &revision('c'), 4).await.unwrap();
-    assert!(world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
-    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: first });
-    for digit in ['b', 'c'] {
-        let denial = world.record.denial(&revision(digit)).await.unwrap().unwrap();
-        assert_eq!(denial.why, Why::WentBad { failure: Failure::default() });
-    }
-    assert_eq!(world.record.watch().await.unwrap(), None);
-    assert!(!world.record.go_back(&watch, Failure::default(), 6).await.unwrap());
-
-    let back = world.record.release(first).await.unwrap();
-    let run = world.record.begin(Kind::Revert, &back.revision, "", "", 7).await.unwrap();
-    world.goes_live(run, Live::Again(&back), 8).await;
-    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
-    assert_eq!(world.record.watch().await.unwrap(), None, "what is brought back is not watched");
-}
-
-#[tokio::test]
-async fn what_goes_live_after_one_that_turned_bad_stays_and_goes_back_to_the_good_one() {
-    let world = World::new().await;
-    let (watch, first) = watched(&world).await;
-    // The newer one has passed its gates when the one before it turns bad.
-    let newer = desired('c');
-    let run = world.record.begin(Kind::Deploy, &newer.revision, "", "", 3).await.unwrap();
-    assert!(world.record.go_back(&watch, Failure::default(), 4).await.unwrap());
-    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
-    world.goes_live(run, Live::New { desired: &newer, subject: "", watch }, 5).await;
-    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
-    assert_eq!(world.record.watch().await.unwrap().unwrap().back_to, first);
-}
-
-#[tokio::test]
-async fn a_person_who_rolls_back_ends_the_watch() {
-    let world = World::new().await;
-    let (watch, _) = watched(&world).await;
-    world.obey(BACK).await.unwrap();
-    assert!(!world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
-    assert!(matches!(world.record.target().await.unwrap(), Target::Pinned(_)));
 }
 
 #[tokio::test]

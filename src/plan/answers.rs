@@ -91,8 +91,10 @@ impl Share {
 /// The answers of some services around a switch.
 #[derive(Debug)]
 pub struct Tally {
-    /// Seconds since the Unix epoch.
+    /// Seconds since the Unix epoch, as is all of time here.
     switched: i64,
+    /// Until then those answered who are known to be good.
+    good: i64,
     services: BTreeSet<String>,
     before: BTreeMap<String, Share>,
     since: BTreeMap<String, VecDeque<Answer>>,
@@ -101,10 +103,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// `switched_at`: when requests began to go to new instances, in milliseconds since the Unix epoch.
-    pub fn new(services: impl IntoIterator<Item = String>, switched_at: i64) -> Self {
+    /// `switched_at`: when requests began to go to new instances; `good_until`: when the first of these went live that
+    /// are not known to be good. In milliseconds since the Unix epoch.
+    pub fn new(services: impl IntoIterator<Item = String>, good_until: i64, switched_at: i64) -> Self {
         Self {
             switched: switched_at / 1000,
+            good: good_until.min(switched_at) / 1000,
             services: services.into_iter().collect(),
             before: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -119,7 +123,7 @@ impl Tally {
 
     /// From where on answers are of interest, to compare with, in seconds since the Unix epoch.
     pub fn from(&self) -> i64 {
-        self.switched - BEFORE
+        self.good - BEFORE
     }
 
     /// Takes the log's next answer. `new`: the addresses that the new instances have. Returns the service and what
@@ -130,7 +134,7 @@ impl Tally {
         }
         // In the second of the switch nobody can tell.
         if answer.at <= self.switched {
-            if answer.at > self.from() {
+            if answer.at > self.from() && answer.at <= self.good {
                 self.before.entry(answer.service.clone()).or_default().add(answer.error);
             }
             return None;
@@ -204,7 +208,7 @@ mod tests {
 
     /// What is said of these answers, each so many seconds after the switch.
     fn judged(answers: impl IntoIterator<Item = Answer>) -> Option<String> {
-        let mut tally = Tally::new(["web".to_owned()], SWITCHED * 1000 + 400);
+        let mut tally = Tally::new(["web".to_owned()], i64::MAX, SWITCHED * 1000 + 400);
         let new = BTreeSet::from([NEW]);
         answers.into_iter().find_map(|answer| tally.count(&answer, &new)).map(|(_, told)| told)
     }
@@ -233,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_since_the_last_good_release_are_no_measure() {
+        let mut tally = Tally::new(["web".to_owned()], (SWITCHED - 5) * 1000, SWITCHED * 1000);
+        let unproven = (0..5).flat_map(|n| many(5, -n, true));
+        let good = (5..10).flat_map(|n| many(5, -n, false));
+        let told = unproven
+            .chain(good)
+            .chain(many(10, 1, true))
+            .find_map(|answer| tally.count(&answer, &[NEW].into()));
+        assert!(told.unwrap().1.ends_with("100 % (0 % of 25 in the minute before the switch)"));
+    }
+
+    #[test]
     fn few_errors_among_many_answers_and_few_answers_at_all_are_no_jump() {
         assert_eq!(judged(many(9, 1, true)), None);
         assert_eq!(judged(many(6, 1, false).chain(many(4, 1, true))), None);
@@ -256,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_is_not_answered_while_another_run_stops_the_service_is_excused_until_it_answers_again() {
-        let mut tally = Tally::new(["web".to_owned()], SWITCHED * 1000);
+        let mut tally = Tally::new(["web".to_owned()], i64::MAX, SWITCHED * 1000);
         let new = BTreeSet::from([NEW]);
         let count = |tally: &mut Tally, many: usize, after: i64, error: bool| {
             let mut told = (0..many).map(|_| tally.count(&answer(after, error, None), &new));

@@ -1,5 +1,5 @@
 //! The watch over a new release: for a while after the switch its instances are asked and looked at, and its
-//! answers counted. If it turns bad, the release before it becomes the target; the loop does the rest.
+//! answers counted. If it turns bad, the last one that stayed well becomes the target; the loop does the rest.
 //!
 //! Only deploys are watched. What a rollback or a revert brings back was good before, and a watch over it could
 //! only send everything to and fro.
@@ -19,7 +19,7 @@ use crate::model::instance::{Instance, InstanceId, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
 use crate::plan::watch::{Wellbeing, crashed};
-use crate::record::{RecordError, Watch, Watched};
+use crate::record::{RecordError, Release, Watch, Watched};
 use crate::report;
 use crate::roll::probe;
 use crate::trigger::Reason;
@@ -101,9 +101,8 @@ impl<E: Engine> Reconciler<E> {
     }
 
     async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<(), RecordError> {
-        let seconds = (now() - watch.since).max(0) / 1000;
         let failure = Failure {
-            message: format!("went bad {seconds} s after it was live: {what}"),
+            message: format!("went bad {}: {what}", self.how_late(watch, &service).await?),
             hint: Some("mend it and push; to try it again as it is: agent retry".into()),
             log: self.last_words(&service).await,
             service: Some(service),
@@ -119,6 +118,19 @@ impl<E: Engine> Reconciler<E> {
         // In memory the wake holds even when it cannot be written. Nobody is to see an idle agent in between.
         let _ = self.wakes.wake(Reason::Watch).await;
         self.publish_watch().await
+    }
+
+    /// How long after its start, and of which release, if that is not the newest one.
+    async fn how_late(&self, watch: &Watch, service: &str) -> Result<String, RecordError> {
+        let brought = watch.brought(service);
+        let seconds = |since: i64| (now() - since).max(0) / 1000;
+        let releases = self.record.releases().await?;
+        Ok(match releases.iter().find(|release| release.run == brought && brought != watch.run) {
+            Some(Release { created_at, revision, .. }) => {
+                format!("{} s after it went live with {}", seconds(*created_at), revision.short())
+            }
+            None => format!("{} s after it was live", seconds(watch.since)),
+        })
     }
 
     async fn last_words(&self, service: &str) -> String {
@@ -140,8 +152,9 @@ impl<E: Engine> Reconciler<E> {
         let mut wellbeing = Wellbeing::default();
         // A clock that was set back would date every answer to the time before the switch.
         let mut clock = now();
-        let count_from = |at: i64| Tally::new(watch.services.iter().cloned(), at);
-        let mut tally = count_from(watch.since.min(clock));
+        let count_from =
+            |good_until: i64, at: i64| Tally::new(watch.services.iter().cloned(), good_until, at);
+        let mut tally = count_from(watch.first.unwrap_or(watch.since), watch.since.min(clock));
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
@@ -151,7 +164,7 @@ impl<E: Engine> Reconciler<E> {
         loop {
             looks.tick().await;
             if now() < clock {
-                tally = count_from(now());
+                tally = count_from(now(), now());
                 log = AccessLog::new(self, &desired, tally.switched());
                 compared = false;
             }
@@ -291,13 +304,21 @@ async fn changed(situation: &mut watch::Receiver<Situation>, from: Option<&Watch
     changed.ok()?.watching.clone()
 }
 
+/// It is of the watched release, or what an earlier run has left live that is as little proven.
+fn is_new(watch: &Watch, desired: &Desired, instance: &Instance) -> bool {
+    let service = desired.services.get(&instance.service);
+    let same = service.is_some_and(|service| service.fingerprint == instance.fingerprint);
+    let unproven = watch.unproven.contains_key(&instance.service);
+    instance.run >= watch.run || unproven && same && !instance.dismissed()
+}
+
 /// The instances that the watched release brought, and those that have replaced them since.
 fn watched<'a>(
     watch: &'a Watch,
     desired: &'a Desired,
     observed: &'a Observed,
 ) -> impl Iterator<Item = (&'a Service, &'a Instance)> {
-    let new = observed.instances.iter().filter(|instance| instance.run >= watch.run);
+    let new = observed.instances.iter().filter(|instance| is_new(watch, desired, instance));
     new.filter(|instance| watch.services.contains(&instance.service))
         .filter_map(|instance| Some((desired.services.get(&instance.service)?, instance)))
 }
@@ -306,8 +327,9 @@ fn watched<'a>(
 fn answering(watch: &Watch, desired: &Desired, observed: &Observed) -> BTreeSet<Ipv4Addr> {
     let rolled: BTreeSet<&str> =
         watched(watch, desired, observed).map(|(_, instance)| instance.service.as_str()).collect();
-    let counts =
-        |instance: &&Instance| instance.run >= watch.run || !rolled.contains(instance.service.as_str());
+    let counts = |instance: &&Instance| {
+        is_new(watch, desired, instance) || !rolled.contains(instance.service.as_str())
+    };
     let instances = observed.instances.iter().filter(counts);
     instances
         .flat_map(|instance| instance.endpoints.values().filter_map(|endpoint| endpoint.address))

@@ -17,7 +17,7 @@ pub enum Target {
     Branch,
     /// A release that a person chose.
     Pinned(Hold),
-    /// The release before one that turned bad; once it is there, the branch again.
+    /// The last good release before one that turned bad; once it is there, the branch again.
     Back { release: ReleaseId },
     /// Nothing: a person took the stack down.
     Down,

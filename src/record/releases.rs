@@ -12,7 +12,7 @@ use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
 use super::halt::DEGRADED;
 use super::held::TARGET;
 use super::runs::append;
-use super::watch::{self, Watch};
+use super::watch;
 use super::{Record, RecordError, Target, facts};
 
 /// What a run made live; immutable. Time is milliseconds since the Unix epoch.
@@ -87,7 +87,7 @@ impl Record {
         now: i64,
     ) -> Result<(), RecordError> {
         let (text, revision) = (serde_json::to_string(desired)?, desired.revision.to_string());
-        let subject = subject.to_owned();
+        let (desired, subject) = (desired.clone(), subject.to_owned());
         self.store
             .write(move |sql| {
                 append(sql, run, &Entry::Switched, now)?;
@@ -103,12 +103,16 @@ impl Record {
                         facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
                         Some(release)
                     }
-                    _ => facts::get(sql, CURRENT)?,
+                    // Nor to what has not been watched to its end.
+                    _ => match watch::watch(sql)? {
+                        Some(unproven) => Some(unproven.back_to),
+                        None => facts::get(sql, CURRENT)?,
+                    },
                 };
-                if let Some(Watched { services, long }) = watched
+                if let Some(watched) = watched
                     && let Some(back_to) = good
                 {
-                    watch::begin(sql, &Watch { run, back_to, services, since: now, until: now + long })?;
+                    watch::begin(sql, (run, &desired), watched, back_to, now)?;
                 }
                 make_current(sql, id, &revision)
             })
@@ -197,7 +201,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     Ok((row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?, row.get(5)?))
 }
 
-fn release(sql: &Connection, id: ReleaseId) -> Result<Release, RecordError> {
+pub(super) fn release(sql: &Connection, id: ReleaseId) -> Result<Release, RecordError> {
     let found = sql.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?.query_row([id.0], raw).optional()?;
     shape(found.ok_or(RecordError::NoRelease(id.0))?)
 }

@@ -1,28 +1,43 @@
 //! The watch over a new release: durable, so that an agent that starts again goes on with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use crate::model::desired::Desired;
 use crate::model::run::{Failure, ReleaseId, RunId};
 
 use super::held::{DENY, TARGET};
-use super::releases::{APPLIED, CURRENT};
-use super::{Record, RecordError, Target, Why, facts};
+use super::releases::{APPLIED, CURRENT, release};
+use super::{Record, RecordError, Target, Watched, Why, facts};
 
 /// A release that has been live for a short time only. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
     /// The run that made it live. A watch counts only while what that run made is the current release.
     pub run: RunId,
-    /// Where everything goes when it turns bad.
+    /// Where everything goes when it turns bad: the last release that has stayed well.
     pub back_to: ReleaseId,
-    /// What the run changed: others are no affair of this release.
+    /// What has changed since that one: others are no affair of this release.
     pub services: BTreeSet<String>,
+    /// Of these, what is another version than there, with the run whose release brought it: this one, or one within
+    /// whose watch this one went live.
+    #[serde(default)]
+    pub unproven: BTreeMap<String, RunId>,
+    /// When the first release after `back_to` went live, where this one did so within the watch over it.
+    #[serde(default)]
+    pub first: Option<i64>,
     /// When requests went to it.
     pub since: i64,
     pub until: i64,
+}
+
+impl Watch {
+    /// The run whose release brought a service as it is now.
+    pub fn brought(&self, service: &str) -> RunId {
+        self.unproven.get(service).copied().unwrap_or(self.run)
+    }
 }
 
 const WATCH: &str = "watch";
@@ -43,10 +58,11 @@ impl Record {
             .await
     }
 
-    /// The release turned bad: its revision is denied, and the release before it is what is to be reached. All of
-    /// it in one transaction, and only if this watch still counts and nobody chose another target meanwhile; says
-    /// whether it was so.
+    /// The release turned bad: its revision is denied, as are those before it that brought what turned bad, and the
+    /// last good release is what is to be reached. All of it in one transaction, and only if this watch still counts
+    /// and nobody chose another target meanwhile; says whether it was so.
     pub async fn go_back(&self, from: &Watch, failure: Failure, now: i64) -> Result<bool, RecordError> {
+        let brought = failure.service.as_deref().map_or(from.run, |service| from.brought(service));
         let (run, why) = (from.run, serde_json::to_string(&Why::WentBad { failure })?);
         self.store
             .write(move |sql| {
@@ -56,8 +72,8 @@ impl Record {
                 }
                 // A later commit that changed nothing asks for the same bad release.
                 let applied: Option<String> = facts::get(sql, APPLIED)?;
-                let made = made_by(sql, run)?.map(|(_, revision)| revision);
-                for revision in applied.into_iter().chain(made) {
+                let applied = applied.map(|revision| (run, revision));
+                for (run, revision) in applied.into_iter().chain(made_from(sql, brought, run)?) {
                     sql.execute(DENY, params![revision, why, run.0, now])?;
                 }
                 let target = Target::Back { release: watch.back_to };
@@ -69,12 +85,36 @@ impl Record {
     }
 }
 
-/// Takes the place of an earlier watch.
-pub(super) fn begin(sql: &Connection, watch: &Watch) -> Result<(), RecordError> {
-    facts::set(sql, WATCH, &serde_json::to_string(watch)?)
+/// Takes the place of the watch over the release before, and goes on with it where that one is not at its end. So
+/// does what a run has left live that did not come to its own end.
+pub(super) fn begin(
+    sql: &Connection,
+    (run, desired): (RunId, &Desired),
+    Watched { mut services, long }: Watched,
+    back_to: ReleaseId,
+    now: i64,
+) -> Result<(), RecordError> {
+    let before = watch(sql)?;
+    // The switch has happened: a release that cannot be read any more must not undo it.
+    let same_in = |id| release(sql, id).ok().map(|release| desired.same_in(&release.desired));
+    let left = facts::get(sql, CURRENT)?.and_then(same_in).unwrap_or_default();
+    let good = same_in(back_to);
+    let other =
+        desired.services.keys().filter(|name| good.as_ref().is_some_and(|good| !good.contains(*name)));
+    let unproven: BTreeMap<String, RunId> = other
+        .map(|name| {
+            let before = before.as_ref().filter(|_| left.contains(name));
+            (name.clone(), before.map_or(run, |before| before.brought(name)))
+        })
+        .collect();
+    services.extend(unproven.keys().cloned());
+    let first = before.as_ref().map(|before| before.first.unwrap_or(before.since));
+    services.extend(before.into_iter().flat_map(|before| before.services));
+    let watch = Watch { run, back_to, services, unproven, first, since: now, until: now + long };
+    facts::set(sql, WATCH, &serde_json::to_string(&watch)?)
 }
 
-fn watch(sql: &Connection) -> Result<Option<Watch>, RecordError> {
+pub(super) fn watch(sql: &Connection) -> Result<Option<Watch>, RecordError> {
     let Some(watch) = facts::get::<Watch>(sql, WATCH)? else { return Ok(None) };
     let current: Option<ReleaseId> = facts::get(sql, CURRENT)?;
     let made = made_by(sql, watch.run)?;
@@ -86,4 +126,11 @@ fn made_by(sql: &Connection, run: RunId) -> Result<Option<(ReleaseId, String)>, 
     let mut select = sql.prepare_cached("SELECT id, revision FROM releases WHERE run = ?1")?;
     let made = select.query_row([run.0], |row| Ok((ReleaseId(row.get(0)?), row.get(1)?)));
     Ok(made.optional()?)
+}
+
+/// The runs from one to another that made releases, and their revisions.
+fn made_from(sql: &Connection, from: RunId, to: RunId) -> Result<Vec<(RunId, String)>, RecordError> {
+    let mut select = sql.prepare_cached("SELECT run, revision FROM releases WHERE run BETWEEN ?1 AND ?2")?;
+    let made = select.query_map([from.0, to.0], |row| Ok((RunId(row.get(0)?), row.get(1)?)))?;
+    Ok(made.collect::<Result<_, _>>()?)
 }

@@ -118,5 +118,7 @@ fn killed_between_two_steps_it_goes_on_with_the_second() {
     world.eventually("the end", || (world.status().situation.doing == Doing::Idle).then_some(()));
     let outcomes: Vec<_> = world.runs().into_iter().filter_map(|run| run.outcome).collect();
     assert_eq!(outcomes, [Outcome::Succeeded, Outcome::Interrupted, Outcome::Succeeded]);
+    let watched = world.status().situation.watching.expect("the watch").services;
+    assert_eq!(watched, ["api", "web"].map(str::to_owned).into());
     client.all_good(&["web 1", "web 2", "api 1", "api 2"]);
 }

@@ -199,7 +199,7 @@ fn errors_that_were_there_before_are_not_the_new_releases_fault() {
 }
 
 #[test]
-fn an_agent_that_starts_again_goes_on_watching() {
+fn an_agent_that_starts_again_and_the_next_release_go_on_watching() {
     let mut world = world(&[], COMPOSE);
     let client = Client::start(world.port, &[APP]);
     push_both(&world, "fuse", "6\n");
@@ -208,6 +208,22 @@ fn an_agent_that_starts_again_goes_on_watching() {
     world.start();
     world.eventually("the watch", || (world.status().situation.watching == watching).then_some(()));
     back_and_denied(&world, "server errors");
+    client.stop();
+
+    // It turns bad after the next push, which is not at fault.
+    std::fs::remove_file(world.repo.tree().join("web/fuse")).unwrap();
+    let bad = world.push_version("web", 3);
+    world.deliver(&bad);
+    world.live(&bad);
+    let next = world.push_version("api", 3);
+    world.deliver(&next);
+    world.live(&next);
+    let client = Client::start(world.port, &[APP]);
+    docker(&["exec", &world.container("web"), "sh", "-c", "echo 0 >/www/web/fuse"]);
+    let failure = back_and_denied(&world, "server errors");
+    assert!(failure.message.contains(&format!("after it went live with {}", &bad[..10])), "{failure:?}");
+    let denied = world.record(async |record| record.denials(2).await.expect("the record"));
+    assert!([bad, next].iter().all(|bad| denied.iter().any(|denial| denial.revision.as_str() == *bad)));
     client.stop();
 }
 

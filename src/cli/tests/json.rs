@@ -19,7 +19,7 @@ use crate::inbox::{self, Again, Attempt, Backlog, Delivery, Discarded, Event, Ro
 use crate::model::desired::InPlace;
 use crate::plan::diff::Refresh;
 use crate::reconcile::HeldBack;
-use crate::record::{Run, Target};
+use crate::record::{Run, Target, Watch};
 
 const MANUAL: &str = include_str!("../../../docs/json.md");
 
@@ -119,6 +119,11 @@ async fn the_status_is_as_its_table_says() {
         said(&Story::watched().await, None, Ok(observed())).await,
         said(&Story::went_bad().await, None, Ok(observed())).await,
     ];
+    let chained = Story::watched().await;
+    let watch = chained.record.watch().await.unwrap().unwrap();
+    let unproven = BTreeMap::from([("flask-soft".to_owned(), RunId(1))]);
+    chained.record.set_fact("watch", &Watch { unproven, first: Some(1), ..watch }).await.unwrap();
+    examples.push(said(&chained, None, Ok(observed())).await);
     let mut story = Story::live().await;
     story.begin_bringing_up().await;
     story.record.pause(&Pause { since: 1, until: Some(clock().now + 1) }).await.unwrap();

@@ -1,0 +1,171 @@
+//! A release that is watched: what it is watched with, where it goes back to, and what is denied then.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::desired::{Gate, Order as Rolls, Service};
+use crate::record::{Watch, Watched};
+
+/// Two releases; the second is watched.
+async fn watched(world: &World) -> (Watch, ReleaseId) {
+    let (_, first) = world.release('a').await;
+    let second = desired('b');
+    let run = world.record.begin(Kind::Deploy, &second.revision, "a change", "a test", 1).await.unwrap();
+    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
+    world.goes_live(run, Live::New { desired: &second, subject: "a change", watch }, 1_000).await;
+    (world.record.watch().await.unwrap().unwrap(), first)
+}
+
+#[tokio::test]
+async fn what_turns_bad_is_denied_and_gives_way_once() {
+    let world = World::new().await;
+    let (watch, first) = watched(&world).await;
+    assert_eq!((watch.back_to, watch.since, watch.until), (first, 1_000, 61_000));
+    // A later commit that asked for nothing new would bring the same back.
+    let later = world.record.begin(Kind::Deploy, &revision('c'), "", "", 3).await.unwrap();
+    world.record.unchanged(later, &revision('c'), 4).await.unwrap();
+    assert!(world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: first });
+    for digit in ['b', 'c'] {
+        let denial = world.record.denial(&revision(digit)).await.unwrap().unwrap();
+        assert_eq!(denial.why, Why::WentBad { failure: Failure::default() });
+    }
+    assert_eq!(world.record.watch().await.unwrap(), None);
+    assert!(!world.record.go_back(&watch, Failure::default(), 6).await.unwrap());
+
+    let back = world.record.release(first).await.unwrap();
+    let run = world.record.begin(Kind::Revert, &back.revision, "", "", 7).await.unwrap();
+    world.goes_live(run, Live::Again(&back), 8).await;
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert_eq!(world.record.watch().await.unwrap(), None, "what is brought back is not watched");
+}
+
+#[tokio::test]
+async fn what_goes_live_after_one_that_turned_bad_stays_and_goes_back_to_the_good_one() {
+    let world = World::new().await;
+    let (watch, first) = watched(&world).await;
+    // The newer one has passed its gates when the one before it turns bad.
+    let newer = desired('c');
+    let run = world.record.begin(Kind::Deploy, &newer.revision, "", "", 3).await.unwrap();
+    assert!(world.record.go_back(&watch, Failure::default(), 4).await.unwrap());
+    let watch = Some(Watched { services: ["web".to_owned()].into(), long: 60_000 });
+    world.goes_live(run, Live::New { desired: &newer, subject: "", watch }, 5).await;
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    assert_eq!(world.record.watch().await.unwrap().unwrap().back_to, first);
+}
+
+/// Each service in a version.
+fn stack(digit: char, versions: &[(&str, &str)]) -> Desired {
+    let service = |version: &str| Service {
+        template: Default::default(),
+        fingerprint: version.into(),
+        replicas: 1,
+        order: Rolls::StartFirst,
+        order_reason: String::new(),
+        gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO },
+        one_shot: false,
+        proxy: false,
+        after: Vec::new(),
+        in_place: Vec::new(),
+        stripe: None,
+    };
+    let services = versions.iter().map(|(name, version)| ((*name).to_owned(), service(version)));
+    Desired { services: services.collect(), ..desired(digit) }
+}
+
+impl World {
+    /// The first release, which nobody watches.
+    async fn rolls_first(&self, desired: &Desired) {
+        let run = self.record.begin(Kind::Deploy, &desired.revision, "", "", 0).await.unwrap();
+        self.goes_live(run, Live::New { desired, subject: "", watch: None }, 0).await;
+    }
+
+    /// A release that rolls these services; watched for a minute.
+    async fn rolls(&self, desired: &Desired, services: &[&str], now: i64) -> Watch {
+        let run = self.record.begin(Kind::Deploy, &desired.revision, "", "", now).await.unwrap();
+        let services = services.iter().map(|name| (*name).to_owned()).collect();
+        let watch = Some(Watched { services, long: 60_000 });
+        self.goes_live(run, Live::New { desired, subject: "", watch }, now).await;
+        self.record.append(run, Entry::Ended { outcome: Outcome::Succeeded }, now).await.unwrap();
+        self.record.watch().await.unwrap().unwrap()
+    }
+
+    async fn denied(&self) -> Vec<Revision> {
+        let denials = self.record.denials(9).await.unwrap();
+        let mut denied: Vec<Revision> = denials.into_iter().map(|denial| denial.revision).collect();
+        denied.sort();
+        denied
+    }
+}
+
+#[tokio::test]
+async fn what_goes_live_within_a_watch_is_watched_with_what_was_and_goes_back_as_far() {
+    let failure = |service: &str| Failure { service: Some(service.into()), ..Failure::default() };
+    for (culprit, denied) in [("web", vec!['b', 'c', 'd']), ("api", vec!['c', 'd']), ("db", vec!['d'])] {
+        let world = World::new().await;
+        world.rolls_first(&stack('a', &[("api", "1"), ("db", "1"), ("web", "1")])).await;
+        let first = world.record.current().await.unwrap().unwrap().id;
+        let b = world.rolls(&stack('b', &[("api", "1"), ("db", "1"), ("web", "2")]), &["web"], 1_000).await;
+        let c = world.rolls(&stack('c', &[("api", "2"), ("db", "1"), ("web", "2")]), &["api"], 20_000).await;
+        let d = world.rolls(&stack('d', &[("api", "2"), ("db", "2"), ("web", "2")]), &["db"], 40_000).await;
+        assert_eq!((d.back_to, d.first, d.since, d.until), (first, Some(1_000), 40_000, 100_000));
+        assert_eq!(["web", "api", "db"].map(|name| d.brought(name)), [b.run, c.run, d.run]);
+        assert_eq!(d.services, ["api", "db", "web"].map(str::to_owned).into());
+        assert!(world.record.go_back(&d, failure(culprit), 50_000).await.unwrap());
+        assert_eq!(world.record.target().await.unwrap(), Target::Back { release: first });
+        assert_eq!(world.denied().await, denied.into_iter().map(revision).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_came_to_its_end_or_was_broken_off_is_no_affair_of_the_next_release() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    let b = world.rolls(&stack('b', &[("api", "1"), ("web", "2")]), &["web"], 1_000).await;
+    world.record.end_watch(b.run).await.unwrap();
+    let good = world.record.current().await.unwrap().unwrap().id;
+    let c = world.rolls(&stack('c', &[("api", "2"), ("web", "2")]), &["api"], 20_000).await;
+    let only_api = |watch: &Watch, back_to| {
+        assert_eq!(
+            (watch.back_to, watch.first, &watch.services),
+            (back_to, None, &["api".to_owned()].into())
+        );
+        assert_eq!(watch.unproven, [("api".to_owned(), watch.run)].into());
+    };
+    only_api(&c, good);
+    world.obey(BACK).await.unwrap();
+    let back = world.record.release(good).await.unwrap();
+    let run = world.record.begin(Kind::Rollback, &back.revision, "", "", 7).await.unwrap();
+    world.goes_live(run, Live::Again(&back), 8).await;
+    world.obey(Order::Resume).await.unwrap();
+    only_api(&world.rolls(&stack('d', &[("api", "3"), ("web", "2")]), &["api"], 30_000).await, good);
+}
+
+#[tokio::test]
+async fn what_a_run_that_was_cut_off_has_left_live_is_watched_with_the_release_that_goes_on_from_there() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    let watch = world.rolls(&stack('b', &[("api", "2"), ("web", "2")]), &["web"], 1_000).await;
+    assert_eq!(watch.services, ["api", "web"].map(str::to_owned).into());
+    assert_eq!(watch.unproven, ["api", "web"].map(|name| (name.to_owned(), watch.run)).into());
+}
+
+#[tokio::test]
+async fn a_watch_that_an_older_agent_began_is_gone_on_with() {
+    let world = World::new().await;
+    let (watch, first) = watched(&world).await;
+    let old = serde_json::json!({
+        "run": watch.run, "back_to": first, "services": ["web"], "since": 1_000, "until": 61_000,
+    });
+    world.record.set_fact("watch", &old).await.unwrap();
+    assert_eq!(world.record.watch().await.unwrap(), Some(watch));
+}
+
+#[tokio::test]
+async fn a_person_who_rolls_back_ends_the_watch() {
+    let world = World::new().await;
+    let (watch, _) = watched(&world).await;
+    world.obey(BACK).await.unwrap();
+    assert!(!world.record.go_back(&watch, Failure::default(), 5).await.unwrap());
+    assert!(matches!(world.record.target().await.unwrap(), Target::Pinned(_)));
+}
