@@ -80,12 +80,14 @@ impl<E: Engine> Reconciler<E> {
             let left = Duration::from_millis((watch.until - now()).max(0) as u64).min(self.config.roll.watch);
             let ended = tokio::select! {
                 bad = self.until_bad(&watch) => self.turned_bad(&watch, bad).await,
-                () = tokio::time::sleep(left) => self.seen_through(&watch).await,
-                _ = changed(&mut situation, Some(&watch)) => Ok(()),
+                () = tokio::time::sleep(left) => self.seen_through(&watch).await.map(|()| true),
+                _ = changed(&mut situation, Some(&watch)) => Ok(true),
                 () = stop.cancelled() => return,
             };
-            if let Err(error) = ended {
-                tracing::error!("the watch: {}", report::line(&error));
+            if let Err(error) = &ended {
+                tracing::error!("the watch: {}", report::line(error));
+            }
+            if !ended.unwrap_or(false) {
                 tokio::time::sleep(EVERY).await;
             }
         }
@@ -100,24 +102,23 @@ impl<E: Engine> Reconciler<E> {
         Ok(())
     }
 
-    async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<(), RecordError> {
+    /// Says whether it gives way by that. Not so while something else is ordered, which may be taken back.
+    async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<bool, RecordError> {
         let failure = Failure {
             message: format!("went bad {}: {what}", self.how_late(watch, &service).await?),
             hint: Some("mend it and push; to try it again as it is: agent retry".into()),
             log: self.last_words(&service).await,
             service: Some(service),
         };
-        if self.record.go_back(watch, failure.clone(), now()).await? {
-            tracing::error!(
-                run = watch.run.0,
-                "{}: {}",
-                failure.service.unwrap_or_default(),
-                failure.message
-            );
+        let gives_way = self.record.go_back(watch, failure.clone(), now()).await?;
+        if gives_way {
+            let service = failure.service.unwrap_or_default();
+            tracing::error!(run = watch.run.0, "{service}: {}", failure.message);
+            // In memory the wake holds even when it cannot be written. Nobody is to see an idle agent in between.
+            let _ = self.wakes.wake(Reason::Watch).await;
         }
-        // In memory the wake holds even when it cannot be written. Nobody is to see an idle agent in between.
-        let _ = self.wakes.wake(Reason::Watch).await;
-        self.publish_watch().await
+        self.publish_watch().await?;
+        Ok(gives_way)
     }
 
     /// How long after its start, and of which release, if that is not the newest one.
@@ -269,7 +270,7 @@ impl<E: Engine> Reconciler<E> {
         })
     }
 
-    /// Takes a crash of a watched release for what it is, rather than mend it. Says whether it was one.
+    /// Takes a crash of a watched release for what it is, rather than mend it. Says whether it does.
     pub(super) async fn crashed_under_watch(
         &self,
         desired: &Desired,
@@ -282,8 +283,7 @@ impl<E: Engine> Reconciler<E> {
         let crash = watched(&watch, desired, observed)
             .find_map(|(service, instance)| Some((&instance.service, crashed(service, instance)?)));
         let Some((service, what)) = crash else { return Ok(false) };
-        self.turned_bad(&watch, Bad { service: service.clone(), what }).await?;
-        Ok(true)
+        Ok(self.turned_bad(&watch, Bad { service: service.clone(), what }).await?)
     }
 }
 
