@@ -43,6 +43,16 @@ impl Desired {
             && self.services.values().map(rules).eq(other.services.values().map(rules))
     }
 
+    /// What a service waits for, and all that this waits for.
+    pub fn before<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
+        let (mut found, mut next) = (BTreeSet::new(), vec![name]);
+        while let Some(name) = next.pop() {
+            let after = self.services.get(name).into_iter().flat_map(|service| &service.after);
+            next.extend(after.map(String::as_str).filter(|name| found.insert(*name)));
+        }
+        found
+    }
+
     /// The services that are the same in another.
     pub fn same_in(&self, other: &Self) -> BTreeSet<String> {
         let same = |name: &str, print: &str| {

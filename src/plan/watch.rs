@@ -2,10 +2,10 @@
 //!
 //! Harder to satisfy than the gate, which waits for what is not there yet: here something was there and went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::Service;
-use crate::model::instance::{Health, Instance, InstanceId, Phase};
+use crate::model::desired::{Desired, Service};
+use crate::model::instance::{Health, Instance, InstanceId, Observed, Phase};
 
 use super::verdict;
 
@@ -22,7 +22,7 @@ pub struct Wellbeing {
 
 impl Wellbeing {
     /// Takes one more look, a second after the one before; `probe` is what the agent's own question met, if it asked.
-    /// `again`: the engine or a person has restarted it. Returns what is wrong.
+    /// `again`: the engine or a person has restarted it or what it depends on. Returns what is wrong.
     pub fn look(
         &mut self,
         service: &Service,
@@ -33,13 +33,16 @@ impl Wellbeing {
         if let Some(end) = crashed(service, instance) {
             return Some(end);
         }
-        if instance.condition.health == Some(Health::Unhealthy) {
-            return Some("its health check says unhealthy".into());
-        }
         if again || !instance.running() {
             self.begins.insert(instance.id.clone(), service.gate.timeout.as_secs());
         }
+        let sick = instance.condition.health == Some(Health::Unhealthy);
         match (probe, self.begins.get_mut(&instance.id)) {
+            (_, Some(left)) if sick && *left > 0 => {
+                *left -= 1;
+                None
+            }
+            _ if sick => Some("its health check says unhealthy".into()),
             (Some(Err(_)), Some(left)) if *left > 0 => {
                 *left -= 1;
                 None
@@ -57,6 +60,64 @@ impl Wellbeing {
                 None
             }
         }
+    }
+}
+
+/// When services did not run, as far as was seen: what restarts, what a person stopped, and what is replaced.
+#[derive(Debug)]
+pub struct Halts {
+    pids: BTreeMap<InstanceId, i64>,
+    of: Vec<(String, i64, i64)>,
+    seen_at: i64,
+}
+
+impl Halts {
+    /// Nothing is known of what was before. Milliseconds since the Unix epoch.
+    pub fn from(now: i64) -> Self {
+        Self { pids: BTreeMap::new(), of: Vec::new(), seen_at: now }
+    }
+
+    /// Takes one more look; `away`: the engine did not answer since the one before. Returns which instances begin
+    /// again, or may depend on one that does.
+    pub fn look(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        away: bool,
+        now: i64,
+    ) -> BTreeSet<InstanceId> {
+        let (mut again, mut halted) = (BTreeSet::new(), BTreeSet::new());
+        for (name, service) in desired.services.iter().filter(|(_, service)| !service.one_shot) {
+            // What has been replaced may come to its end.
+            let of = observed.instances.iter().filter(|i| i.service == *name && !i.dismissed());
+            let mut up = 0;
+            for instance in of {
+                let (condition, id) = (&instance.condition, &instance.id);
+                let before = self.pids.insert(id.clone(), condition.pid);
+                let same = before.is_none_or(|before| before == condition.pid);
+                if instance.running() && same && !away && condition.health != Some(Health::Starting) {
+                    up += 1;
+                } else {
+                    again.insert(id.clone());
+                }
+            }
+            if up < service.replicas {
+                halted.insert(name.as_str());
+                self.of.push((name.clone(), self.seen_at, now));
+            }
+        }
+        let depends = |name: &str| !halted.is_disjoint(&desired.before(name));
+        let dependent = observed.instances.iter().filter(|instance| depends(&instance.service));
+        again.extend(dependent.map(|instance| instance.id.clone()));
+        self.seen_at = now;
+        again
+    }
+
+    /// Between which moments a service, or something that it depends on, did not run.
+    pub fn of<'a>(&'a self, desired: &'a Desired, name: &'a str) -> impl Iterator<Item = (i64, i64)> + 'a {
+        let before = desired.before(name);
+        let counts = move |of: &str| of == name || before.contains(of);
+        self.of.iter().filter(move |(of, ..)| counts(of)).map(|(_, from, until)| (*from, *until))
     }
 }
 
@@ -182,9 +243,58 @@ mod tests {
     }
 
     #[test]
-    fn a_health_check_that_turns_is_enough() {
+    fn a_health_check_that_turns_is_enough_unless_it_is_because_something_else_begins_again() {
+        let mut service = service("always");
+        service.gate.timeout = Duration::from_secs(2);
         let mut sick = instance(Phase::Running, 0);
         sick.condition.health = Some(Health::Unhealthy);
-        assert!(Wellbeing::default().look(&service("always"), &sick, None, false).is_some());
+        assert!(Wellbeing::default().look(&service, &sick, None, false).is_some());
+        let mut well = Wellbeing::default();
+        assert_eq!(well.look(&service, &sick, None, true), None);
+        assert_eq!(well.look(&service, &sick, None, false), None);
+        assert!(well.look(&service, &sick, None, false).is_some());
+    }
+
+    #[test]
+    fn what_restarts_or_is_missing_excuses_itself_and_what_depends_on_it() {
+        let after = |after: &[&str]| {
+            let after = after.iter().map(|name| (*name).to_owned()).collect();
+            Service { after, ..service("always") }
+        };
+        let services =
+            [("db", after(&[])), ("api", after(&["db"])), ("web", after(&["api"])), ("blog", after(&[]))];
+        let desired = Desired {
+            stack: "shop".into(),
+            revision: "a".repeat(40).parse().unwrap(),
+            services: services.map(|(name, service)| (name.to_owned(), service)).into(),
+            networks: Vec::new(),
+            volumes: Vec::new(),
+            routes: Vec::new(),
+            nginx: Default::default(),
+        };
+        let one = |name: &str, pid: i64| {
+            let mut one = instance(Phase::Running, 0);
+            (one.id, one.service, one.condition.pid) = (InstanceId(name.into()), name.into(), pid);
+            one
+        };
+        let seen = |db: Option<i64>| Observed {
+            instances: ["api", "blog", "web"]
+                .map(|name| one(name, 1))
+                .into_iter()
+                .chain(db.map(|pid| one("db", pid)))
+                .collect(),
+            ..Observed::default()
+        };
+        let ids =
+            |names: &[&str]| names.iter().map(|name| InstanceId((*name).into())).collect::<BTreeSet<_>>();
+        let mut halts = Halts::from(1_000);
+        assert_eq!(halts.look(&desired, &seen(Some(1)), false, 2_000), ids(&[]));
+        assert_eq!(halts.look(&desired, &seen(Some(2)), false, 3_000), ids(&["api", "db", "web"]));
+        assert_eq!(halts.look(&desired, &seen(Some(2)), false, 4_000), ids(&[]));
+        assert_eq!(halts.look(&desired, &seen(None), false, 5_000), ids(&["api", "web"]));
+        let of = |name| halts.of(&desired, name).collect::<Vec<_>>();
+        assert_eq!((of("web"), of("blog")), (vec![(2_000, 3_000), (4_000, 5_000)], Vec::new()));
+        assert_eq!(of("db"), of("web"));
+        assert_eq!(halts.look(&desired, &seen(Some(2)), true, 6_000).len(), 4);
     }
 }

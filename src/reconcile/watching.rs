@@ -4,7 +4,7 @@
 //! Only deploys are watched. What a rollback or a revert brings back was good before, and a watch over it could
 //! only send everything to and fro.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, InstanceId, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
-use crate::plan::watch::{Wellbeing, crashed};
+use crate::plan::watch::{Halts, Wellbeing, crashed};
 use crate::record::{RecordError, Release, Watch, Watched};
 use crate::report;
 use crate::roll::probe;
@@ -159,7 +159,7 @@ impl<E: Engine> Reconciler<E> {
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
-        let (mut away, mut pids, mut halts, mut seen_at) = (false, BTreeMap::new(), Vec::new(), clock);
+        let (mut away, mut halts) = (false, Halts::from(clock));
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -176,22 +176,10 @@ impl<E: Engine> Reconciler<E> {
                 continue;
             };
             // Nor is what is not answered while it restarts, or while a person does something else.
-            let away = std::mem::take(&mut away);
-            let begins: BTreeSet<InstanceId> = watched(watch, &desired, &observed)
-                .filter(|(_, instance)| {
-                    let pid = instance.condition.pid;
-                    let before = pids.insert(instance.id.clone(), pid);
-                    away || !instance.running() || before.is_some_and(|before| before != pid)
-                })
-                .map(|(_, instance)| {
-                    halts.push((instance.service.clone(), seen_at, clock));
-                    instance.id.clone()
-                })
-                .collect();
+            let begins = halts.look(&desired, &observed, std::mem::take(&mut away), clock);
             if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed, &begins).await {
                 return bad;
             }
-            seen_at = clock;
             let instances = answering(watch, &desired, &observed);
             let answers = log.look(&observed).await;
             suspects.extend(answers.iter().filter_map(|answer| Some(tally.count(answer, &instances)?.0)));
@@ -203,9 +191,9 @@ impl<E: Engine> Reconciler<E> {
                 continue;
             }
             for service in std::mem::take(&mut suspects) {
-                self.excuse(&mut tally, watch, &service).await;
-                let own = halts.iter().filter(|(of, ..)| *of == service);
-                own.for_each(|(_, from, until)| tally.excuse(&service, *from, Some(*until)));
+                self.excuse(&mut tally, watch, &desired, &service).await;
+                let halts = halts.of(&desired, &service);
+                halts.for_each(|(from, until)| tally.excuse(&service, from, Some(until)));
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
                 }
@@ -214,10 +202,12 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// What is not answered in the gap of another run is not the watched release's doing.
-    async fn excuse(&self, tally: &mut Tally, watch: &Watch, service: &str) {
-        match self.record.stopped_since(watch.run, service).await {
-            Ok(gaps) => gaps.into_iter().for_each(|(from, until)| tally.excuse(service, from, until)),
-            Err(error) => tracing::error!("the watch: {}", report::line(&error)),
+    async fn excuse(&self, tally: &mut Tally, watch: &Watch, desired: &Desired, service: &str) {
+        for stopped in desired.before(service).into_iter().chain([service]) {
+            match self.record.stopped_since(watch.run, stopped).await {
+                Ok(gaps) => gaps.into_iter().for_each(|(from, until)| tally.excuse(service, from, until)),
+                Err(error) => tracing::error!("the watch: {}", report::line(&error)),
+            }
         }
     }
 

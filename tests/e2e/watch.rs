@@ -12,7 +12,8 @@ use crate::world::World;
 /// What `web` computes at each request.
 const APP: &str = "/cgi-bin/app";
 
-/// Tells its version until its fuse (seconds, if it has one) has burnt down; with `odd`, fails every other time.
+/// Tells its version until its fuse (seconds, if it has one) has burnt down; with `odd`, fails every other time; with
+/// `needs`, whenever the other app does not answer.
 const SCRIPT: &str = r#"#!/bin/sh
 fail() {
     echo "it broke" >&2
@@ -26,6 +27,7 @@ if [ -e odd ]; then
     echo $((n + 1)) >/tmp/n
     [ $((n % 2)) = 1 ] && fail
 fi
+if [ -e needs ]; then timeout 1 wget -qO /dev/null http://api:8000/api/version.txt || fail; fi
 printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n'
 cat version.txt
 "#;
@@ -38,7 +40,9 @@ fn world(files: &[(&str, &str)], compose: &str) -> World {
     let route = "agent.route.app.path: /cgi-bin/\n      agent.route.app.port: \"8000\"";
     world.repo.write("compose.yaml", compose.replace(probe, &format!("{probe}\n      {route}")));
     let script = "RUN mkdir /www/cgi-bin && mv /www/web/app /www/cgi-bin/ && chmod +x /www/cgi-bin/app\nCMD";
-    let started = "[\"sh\", \"-c\", \"date +%s >/tmp/started; exec httpd -f -p 8000 -h /www\"]";
+    // It takes its time to begin when it is restarted.
+    let started = "[\"sh\", \"-c\", \"[ -e /tmp/started ] && sleep 4; date +%s >/tmp/started; \
+        exec httpd -f -p 8000 -h /www\"]";
     let text = dockerfile("web").replace("CMD", script);
     let text = text[..text.find('[').unwrap()].to_owned() + started + "\n";
     world.repo.write("web/Dockerfile", text);
@@ -196,6 +200,33 @@ fn errors_that_were_there_before_are_not_the_new_releases_fault() {
     let asked = client.stop();
     let errors = asked.iter().filter(|asked| asked.answer.as_ref().is_ok_and(|a| a.status == 500)).count();
     assert!(errors * 4 > asked.len(), "{errors} of {} failed: nothing is shown", asked.len());
+}
+
+#[test]
+fn what_a_person_does_to_containers_is_not_the_releases_fault() {
+    let depends = "build: ./web\n    depends_on: [api]";
+    let world = world(&[], &COMPOSE.replace("build: ./web", depends));
+    world.repo.write("web/needs", "");
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    let watched = world.live(&second).id;
+    let well = || {
+        world.eventually("the app", || (0..4).all(|_| world.get(APP).status == 200).then_some(()));
+        let watching = world.status().situation.watching;
+        assert_eq!((world.target(), watching.map(|watch| watch.run)), (Target::Branch, Some(watched)));
+    };
+    let client = Client::start(world.port, &[APP]);
+    let api = world.container("api");
+    docker(&["stop", &api]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    docker(&["start", &api]);
+    well();
+    // It is judged once more by what comes after.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    well();
+    let asked = client.stop();
+    let errors = asked.iter().filter(|asked| asked.answer.as_ref().is_ok_and(|a| a.status == 500)).count();
+    assert!(errors >= 10, "{errors} failed: nothing is shown");
 }
 
 #[test]

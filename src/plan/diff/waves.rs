@@ -34,7 +34,7 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
 fn earlier<'a>(rolls: &[Roll], desired: &'a Desired) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let names = desired.services.keys().map(String::as_str);
     let mut earlier: BTreeMap<&str, BTreeSet<&str>> =
-        names.map(|name| (name, before(name, desired))).collect();
+        names.map(|name| (name, desired.before(name))).collect();
     let runs = |name: &str| rolls.iter().any(|roll| roll.service == name);
     let awaited = |name: &String| desired.services.values().any(|service| service.after.contains(name));
     let alone = desired.services.iter().filter(|(name, service)| service.one_shot && !awaited(name));
@@ -51,14 +51,4 @@ fn earlier<'a>(rolls: &[Roll], desired: &'a Desired) -> BTreeMap<&'a str, BTreeS
         }
     }
     earlier
-}
-
-/// What a service waits for, and all that this waits for.
-fn before<'a>(name: &'a str, desired: &'a Desired) -> BTreeSet<&'a str> {
-    let (mut found, mut next) = (BTreeSet::new(), vec![name]);
-    while let Some(name) = next.pop() {
-        let after = desired.services.get(name).into_iter().flat_map(|service| &service.after);
-        next.extend(after.map(String::as_str).filter(|name| found.insert(*name)));
-    }
-    found
 }
