@@ -277,6 +277,9 @@ pub struct Condition {
     pub error: String,
     /// The main process on the host; 0 when it does not run.
     pub pid: i64,
+    /// When it was last started, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub started_at: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -120,6 +120,7 @@ mod tests {
             last_exit: None,
             error: String::new(),
             pid: 1,
+            started_at: None,
         };
         Look { age: Duration::from_secs(age), condition, probe }
     }

@@ -68,13 +68,15 @@ impl Wellbeing {
 pub struct Halts {
     pids: BTreeMap<InstanceId, i64>,
     of: Vec<(String, i64, i64)>,
+    since: i64,
     seen_at: i64,
+    first: bool,
 }
 
 impl Halts {
-    /// Nothing is known of what was before. Milliseconds since the Unix epoch.
-    pub fn from(now: i64) -> Self {
-        Self { pids: BTreeMap::new(), of: Vec::new(), seen_at: now }
+    /// The watch began at `since`; nothing has been seen of it until now. Milliseconds since the Unix epoch.
+    pub fn new(since: i64, now: i64) -> Self {
+        Self { pids: BTreeMap::new(), of: Vec::new(), since, seen_at: now, first: true }
     }
 
     /// Takes one more look; `away`: the engine did not answer since the one before. Returns which instances begin
@@ -87,14 +89,20 @@ impl Halts {
         now: i64,
     ) -> BTreeSet<InstanceId> {
         let (mut again, mut halted) = (BTreeSet::new(), BTreeSet::new());
+        let first = std::mem::take(&mut self.first);
         for (name, service) in desired.services.iter().filter(|(_, service)| !service.one_shot) {
             // What has been replaced may come to its end.
             let of = observed.instances.iter().filter(|i| i.service == *name && !i.dismissed());
-            let mut up = 0;
+            let (mut up, mut from) = (0, self.seen_at);
             for instance in of {
                 let (condition, id) = (&instance.condition, &instance.id);
                 let before = self.pids.insert(id.clone(), condition.pid);
-                let same = before.is_none_or(|before| before == condition.pid);
+                // It has begun again while nobody looked: the machine was started anew, for example.
+                let unseen = first && condition.started_at.is_some_and(|at| at > self.since);
+                if unseen {
+                    from = from.min(self.since);
+                }
+                let same = !unseen && before.is_none_or(|before| before == condition.pid);
                 if instance.running() && same && !away && condition.health != Some(Health::Starting) {
                     up += 1;
                 } else {
@@ -103,7 +111,7 @@ impl Halts {
             }
             if up < service.replicas {
                 halted.insert(name.as_str());
-                self.of.push((name.clone(), self.seen_at, now));
+                self.of.push((name.clone(), from, now));
             }
         }
         let depends = |name: &str| !halted.is_disjoint(&desired.before(name));
@@ -182,11 +190,24 @@ mod tests {
                 out_of_memory: false,
                 error: String::new(),
                 pid: 1,
+                started_at: None,
                 last_exit: None,
             },
             endpoints: BTreeMap::new(),
             hosts: None,
             volumes: BTreeMap::new(),
+        }
+    }
+
+    fn desired() -> Desired {
+        Desired {
+            stack: "shop".into(),
+            revision: "a".repeat(40).parse().unwrap(),
+            services: BTreeMap::new(),
+            networks: Vec::new(),
+            volumes: Vec::new(),
+            routes: Vec::new(),
+            nginx: Default::default(),
         }
     }
 
@@ -256,6 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_started_anew_while_nobody_looked_begins_again_since_the_watch_began() {
+        let desired = Desired { services: [("web".into(), service("always"))].into(), ..desired() };
+        let look = |started_at: Option<i64>| {
+            let mut web = instance(Phase::Running, 0);
+            web.condition.started_at = started_at;
+            let mut halts = Halts::new(500, 9_000);
+            let observed = Observed { instances: vec![web], ..Observed::default() };
+            let again = halts.look(&desired, &observed, false, 9_000).len();
+            // Only the first time.
+            assert!(halts.look(&desired, &observed, false, 10_000).is_empty());
+            (again, halts.of(&desired, "web").collect::<Vec<_>>())
+        };
+        assert_eq!(look(Some(400)), (0, Vec::new()));
+        assert_eq!(look(None), (0, Vec::new()));
+        assert_eq!(look(Some(8_000)), (1, vec![(500, 9_000)]));
+    }
+
+    #[test]
     fn what_restarts_or_is_missing_excuses_itself_and_what_depends_on_it() {
         let after = |after: &[&str]| {
             let after = after.iter().map(|name| (*name).to_owned()).collect();
@@ -264,13 +303,8 @@ mod tests {
         let services =
             [("db", after(&[])), ("api", after(&["db"])), ("web", after(&["api"])), ("blog", after(&[]))];
         let desired = Desired {
-            stack: "shop".into(),
-            revision: "a".repeat(40).parse().unwrap(),
             services: services.map(|(name, service)| (name.to_owned(), service)).into(),
-            networks: Vec::new(),
-            volumes: Vec::new(),
-            routes: Vec::new(),
-            nginx: Default::default(),
+            ..desired()
         };
         let one = |name: &str, pid: i64| {
             let mut one = instance(Phase::Running, 0);
@@ -287,7 +321,7 @@ mod tests {
         };
         let ids =
             |names: &[&str]| names.iter().map(|name| InstanceId((*name).into())).collect::<BTreeSet<_>>();
-        let mut halts = Halts::from(1_000);
+        let mut halts = Halts::new(500, 1_000);
         assert_eq!(halts.look(&desired, &seen(Some(1)), false, 2_000), ids(&[]));
         assert_eq!(halts.look(&desired, &seen(Some(2)), false, 3_000), ids(&["api", "db", "web"]));
         assert_eq!(halts.look(&desired, &seen(Some(2)), false, 4_000), ids(&[]));

@@ -159,7 +159,7 @@ impl<E: Engine> Reconciler<E> {
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
-        let (mut away, mut halts) = (false, Halts::from(clock));
+        let (mut away, mut halts) = (false, Halts::new(watch.since, clock));
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

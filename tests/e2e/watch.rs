@@ -203,14 +203,14 @@ fn errors_that_were_there_before_are_not_the_new_releases_fault() {
 }
 
 #[test]
-fn what_a_person_does_to_containers_is_not_the_releases_fault() {
+fn what_the_engine_or_a_person_restarts_is_not_the_releases_fault() {
     let depends = "build: ./web\n    depends_on: [api]";
-    let world = world(&[], &COMPOSE.replace("build: ./web", depends));
+    let mut world = world(&[], &COMPOSE.replace("build: ./web", depends));
     world.repo.write("web/needs", "");
     let second = world.push_version("web", 2);
     world.deliver(&second);
     let watched = world.live(&second).id;
-    let well = || {
+    let well = |world: &World| {
         world.eventually("the app", || (0..4).all(|_| world.get(APP).status == 200).then_some(()));
         let watching = world.status().situation.watching;
         assert_eq!((world.target(), watching.map(|watch| watch.run)), (Target::Branch, Some(watched)));
@@ -220,13 +220,19 @@ fn what_a_person_does_to_containers_is_not_the_releases_fault() {
     docker(&["stop", &api]);
     std::thread::sleep(std::time::Duration::from_secs(2));
     docker(&["start", &api]);
-    well();
+    well(&world);
     // It is judged once more by what comes after.
     std::thread::sleep(std::time::Duration::from_secs(3));
-    well();
+    well(&world);
     let asked = client.stop();
     let errors = asked.iter().filter(|asked| asked.answer.as_ref().is_ok_and(|a| a.status == 500)).count();
     assert!(errors >= 10, "{errors} failed: nothing is shown");
+
+    // As when the machine starts anew.
+    world.kill();
+    docker(&["restart", "-t", "0", &world.container("web")]);
+    world.start();
+    well(&world);
 }
 
 #[test]

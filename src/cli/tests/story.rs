@@ -280,6 +280,7 @@ pub(crate) fn observed() -> Observed {
             last_exit: None,
             error: String::new(),
             pid: 1,
+            started_at: None,
         },
         endpoints: BTreeMap::new(),
         hosts: None,

@@ -11,6 +11,8 @@ use bollard::query_parameters::{
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use chrono::DateTime;
+
 use super::fault::found;
 use super::labels::{self, of_stack};
 use super::shelf::is_shelved;
@@ -138,7 +140,13 @@ fn condition(container: &ContainerInspectResponse) -> Condition {
         last_exit: state.restarting.filter(|restarting| *restarting).and(state.exit_code),
         error: state.error.unwrap_or_default(),
         pid: state.pid.unwrap_or_default(),
+        started_at: state.started_at.as_deref().and_then(millis),
     }
+}
+
+/// Before the first start it is the year 1.
+fn millis(at: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(at).ok()?.timestamp_millis()).filter(|at| *at > 0)
 }
 
 fn phase(state: &ContainerState) -> Phase {

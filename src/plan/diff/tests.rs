@@ -73,6 +73,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
             last_exit: None,
             error: String::new(),
             pid: 1,
+            started_at: None,
         },
         endpoints: [(NETWORK.to_owned(), endpoint)].into(),
         hosts: None,

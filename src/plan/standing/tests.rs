@@ -40,6 +40,7 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
             last_exit: Default::default(),
             error: String::new(),
             pid: 1,
+            started_at: None,
         },
         endpoints: [("shop_default".to_owned(), endpoint)].into(),
         hosts: None,
