@@ -137,10 +137,19 @@ pub fn crashed(service: &Service, instance: &Instance) -> Option<String> {
     verdict::ended(&instance.condition)
 }
 
-/// The engine restarts what crashes, so what has ended under such a policy was ended by a person.
+/// The engine restarts what crashes, so what has ended all the same was ended by a person; under `no`, and after an end
+/// with 0 under `on-failure`, nobody can tell.
 pub fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
-    let restarted = matches!(service.template.restart.policy.as_str(), "always" | "unless-stopped");
-    let ended = matches!(instance.condition.phase, Phase::Exited(_) | Phase::Paused);
+    let (restart, condition) = (&service.template.restart, &instance.condition);
+    let ended = matches!(condition.phase, Phase::Exited(_) | Phase::Paused);
+    let restarted = match restart.policy.as_str() {
+        "always" | "unless-stopped" => true,
+        "on-failure" => {
+            let once_more = restart.max_retries == 0 || condition.restarts < restart.max_retries;
+            condition.phase == Phase::Paused || condition.phase != Phase::Exited(0) && once_more
+        }
+        _ => false,
+    };
     // What the engine itself could not start, after a reboot for example, it does not try again.
     let refused = !instance.condition.error.is_empty();
     restarted && ended && !refused && !service.one_shot && instance.fingerprint == service.fingerprint
@@ -222,6 +231,20 @@ mod tests {
     #[test]
     fn what_a_person_stopped_has_not_crashed() {
         assert_eq!(crashed(&service("unless-stopped"), &instance(Phase::Exited(143), 0)), None);
+    }
+
+    #[test]
+    fn what_the_engine_would_have_restarted_after_a_failure_was_stopped_by_a_person() {
+        let mut service = service("on-failure");
+        let crash = |service: &Service, phase, restarts| crashed(service, &instance(phase, restarts));
+        assert_eq!(crash(&service, Phase::Exited(143), 9), None);
+        // It came to its end.
+        assert!(crash(&service, Phase::Exited(0), 0).is_some());
+        service.template.restart.max_retries = 3;
+        assert_eq!(crash(&service, Phase::Exited(137), 2), None);
+        assert!(crash(&service, Phase::Exited(137), 3).is_some());
+        assert!(crash(&service, Phase::Restarting, 2).is_some());
+        assert_eq!(crash(&service, Phase::Paused, 3), None);
     }
 
     #[test]
