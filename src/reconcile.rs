@@ -46,6 +46,7 @@ use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
 use crate::trigger::Wakes;
 
+pub use backoff::Alarm;
 pub use gap::Gap;
 pub use healing::given_up;
 pub use journal::said;
@@ -73,6 +74,7 @@ pub struct Reconciler<E> {
     pub secrets: Option<Secrets>,
     pub whereabouts: Whereabouts,
     pub gap: Gap,
+    pub alarm: Alarm,
 }
 
 impl<E: Engine> Reconciler<E> {

@@ -130,6 +130,7 @@ impl Opened {
             secrets,
             whereabouts,
             gap: Default::default(),
+            alarm: Default::default(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use crate::engine::Engine;
 use crate::model::class::Class;
 use crate::model::run::Failure;
@@ -13,8 +16,20 @@ use super::situation::Wrong;
 
 /// The longest that anything waits for its next try, in milliseconds.
 const PATIENCE: i64 = 300_000;
-/// An alarm that rings by so many milliseconds too early is in time.
-const EARLY: i64 = 50;
+
+/// When the next try is due, by a clock that nobody sets: by another, an alarm could ring too early and be the last.
+#[derive(Debug, Default)]
+pub struct Alarm(watch::Sender<Option<Instant>>);
+
+impl Alarm {
+    fn set(&self, wait: Duration) {
+        self.0.send_replace(Some(Instant::now() + wait));
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.0.borrow().is_some_and(|due| Instant::now() < due)
+    }
+}
 
 impl<E: Engine> Reconciler<E> {
     /// What a turn met. What is not a person's to mend is tried again by itself.
@@ -30,9 +45,10 @@ impl<E: Engine> Reconciler<E> {
     fn try_again_after(&self, lasted: i64) -> i64 {
         let wait = lasted.clamp(2_000, PATIENCE);
         let wait = wait - wait / 10 + now().rem_euclid(wait / 5 + 1);
-        let wakes = self.wakes.clone();
+        let (wakes, rest) = (self.wakes.clone(), Duration::from_millis(wait as u64));
+        self.alarm.set(rest);
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(wait as u64)).await;
+            tokio::time::sleep(rest).await;
             // In memory the wake holds even when it cannot be written.
             let _ = wakes.wake(Reason::Retry).await;
         });
@@ -40,10 +56,29 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Neither the timer nor what the last try did to containers hurries what waits for its next try; a person, a push
-    /// and a release that turns bad do. A moment too far ahead is of a clock that was set back since.
+    /// and a release that turns bad do.
     pub(super) fn still_backing_off(&self, reason: &Reason) -> bool {
         let patient = matches!(reason, Reason::Poll | Reason::Drift | Reason::Retry);
-        let again_at = self.situation.borrow().wrong.as_ref().and_then(|wrong| wrong.again_at);
-        patient && again_at.is_some_and(|at| (EARLY..=PATIENCE * 2).contains(&(at - now())))
+        let waits = self.situation.borrow().wrong.as_ref().is_some_and(|wrong| wrong.again_at.is_some());
+        patient && waits && self.alarm.is_ahead()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_its_next_try_rests_until_the_alarm_rings_and_no_longer() {
+        let alarm = Alarm::default();
+        assert!(!alarm.is_ahead());
+        for wait in [2_000, 123_456, 300_000].map(Duration::from_millis) {
+            alarm.set(wait);
+            let rings = tokio::spawn(tokio::time::sleep(wait));
+            tokio::time::sleep(wait - Duration::from_millis(1)).await;
+            assert!(alarm.is_ahead());
+            rings.await.unwrap();
+            assert!(!alarm.is_ahead());
+        }
     }
 }
