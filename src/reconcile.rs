@@ -74,7 +74,10 @@ pub struct Reconciler<E> {
     pub secrets: Option<Secrets>,
     pub whereabouts: Whereabouts,
     pub gap: Gap,
+    /// For what went wrong.
     pub alarm: Alarm,
+    /// For what is held back.
+    pub thaw: Alarm,
 }
 
 impl<E: Engine> Reconciler<E> {

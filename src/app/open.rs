@@ -131,6 +131,7 @@ impl Opened {
             whereabouts,
             gap: Default::default(),
             alarm: Default::default(),
+            thaw: Default::default(),
         }
     }
 }

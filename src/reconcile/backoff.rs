@@ -17,16 +17,16 @@ use super::situation::Wrong;
 /// The longest that anything waits for its next try, in milliseconds.
 const PATIENCE: i64 = 300_000;
 
-/// When the next try is due, by a clock that nobody sets: by another, an alarm could ring too early and be the last.
+/// When something is due, by a clock that nobody sets: by another, an alarm could ring too early and be the last.
 #[derive(Debug, Default)]
 pub struct Alarm(watch::Sender<Option<Instant>>);
 
 impl Alarm {
-    fn set(&self, wait: Duration) {
+    pub(super) fn set(&self, wait: Duration) {
         self.0.send_replace(Some(Instant::now() + wait));
     }
 
-    fn is_ahead(&self) -> bool {
+    pub(super) fn is_ahead(&self) -> bool {
         self.0.borrow().is_some_and(|due| Instant::now() < due)
     }
 }

@@ -84,7 +84,7 @@ impl<E: Engine> Reconciler<E> {
             tracing::warn!("{} is held back: {why}", revision.short());
         }
         // A freeze ends at one moment however often it is looked at: it needs one alarm, not one for each look.
-        let set = same.and_then(|same| same.again_at).filter(|at| *at > now());
+        let set = same.and_then(|same| same.again_at).filter(|_| self.thaw.is_ahead());
         match (again_at, set) {
             (Some(at), Some(set)) if (at - set).abs() < 2_000 => {}
             (Some(at), _) => self.wake_after(Duration::from_millis((at - now()).max(0) as u64)),
@@ -97,6 +97,7 @@ impl<E: Engine> Reconciler<E> {
 
     fn wake_after(&self, wait: Duration) {
         let wakes = self.wakes.clone();
+        self.thaw.set(wait);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             // In memory the wake holds even when it cannot be written.
