@@ -83,8 +83,13 @@ pub async fn obey(
                     record.allow(tip).await?;
                 }
             }
-            if record.target().await? == Target::Down {
-                record.set_target(&Target::Branch).await?;
+            match record.target().await? {
+                Target::Down => record.set_target(&Target::Branch).await?,
+                // Asked for by name, what was pushed before the rollback may lift it too.
+                Target::Pinned(hold) => {
+                    record.set_target(&Target::Pinned(Hold { seen: None, ..hold })).await?
+                }
+                Target::Branch | Target::Back { .. } => {}
             }
             "looking at the branch".to_owned()
         }

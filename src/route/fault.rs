@@ -66,6 +66,8 @@ impl RouteError {
     pub fn class(&self) -> Class {
         match self {
             Self::Engine { source, .. } => source.class(),
+            // nginx is away itself, as while the engine starts it again: that is not the revision's doing.
+            Self::LeadsNowhere { source: Unanswered::Silence { .. }, .. } => Class::Waiting,
             Self::Refused { .. } | Self::NoNginx { .. } | Self::LeadsNowhere { .. } => Class::Stalled,
             Self::File { .. } | Self::NotLoaded { .. } | Self::NotRestored { .. } => Class::Failed,
         }

@@ -60,6 +60,8 @@ fn what_a_person_stopped_is_told_and_left_until_the_next_release() {
     };
     docker(&["stop", &web]);
     told("-web-1 was stopped by hand");
+    // What that has begun is over.
+    world.look();
     std::fs::write(&file, &edited).expect("edited");
     world.look();
     told("nginx.conf was edited by hand");

@@ -66,6 +66,7 @@ fn stack(digit: char, versions: &[(&str, &str)]) -> Desired {
         one_shot: false,
         proxy: false,
         after: Vec::new(),
+        follows: Vec::new(),
         in_place: Vec::new(),
         stripe: None,
     };
