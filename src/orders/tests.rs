@@ -99,6 +99,17 @@ async fn a_rollback_pins_the_release_before_and_denies_the_revision_that_runs() 
 }
 
 #[tokio::test]
+async fn what_was_pushed_before_a_rollback_lifts_it_only_by_a_persons_word() {
+    let world = World::new().await;
+    world.release('a').await;
+    world.release('b').await;
+    world.obey(BACK).await.unwrap();
+    world.obey(Order::Deploy { allow_prune: false, despite_freeze: false }).await.unwrap();
+    let Target::Pinned(hold) = world.record.target().await.unwrap() else { panic!("not pinned") };
+    assert_eq!((hold.seen, hold.denied), (None, Some(revision('b'))));
+}
+
+#[tokio::test]
 async fn a_rollback_does_not_choose_what_was_taken_back_before() {
     let world = World::new().await;
     let (_, good) = world.release('a').await;
