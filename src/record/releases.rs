@@ -105,7 +105,7 @@ impl Record {
                     }
                     // Nor to what has not been watched to its end.
                     _ => match watch::watch(sql)? {
-                        Some(unproven) => Some(unproven.back_to),
+                        Some(unproven) => Some(watch::proven(sql, &unproven, None, now)?),
                         None => facts::get(sql, CURRENT)?,
                     },
                 };

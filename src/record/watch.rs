@@ -17,7 +17,8 @@ use super::{Record, RecordError, Target, Watched, Why, facts};
 pub struct Watch {
     /// The run that made it live. A watch counts only while what that run made is the current release.
     pub run: RunId,
-    /// Where everything goes when it turns bad: the last release that has stayed well.
+    /// Where everything goes when it turns bad: the last release that had stayed well for as long when this one went
+    /// live. Where one that came later has stayed well by then, and has nothing of what is bad, that is enough.
     pub back_to: ReleaseId,
     /// What has changed since that one: others are no affair of this release.
     pub services: BTreeSet<String>,
@@ -76,7 +77,8 @@ impl Record {
                 for (run, revision) in applied.into_iter().chain(made_from(sql, brought, run)?) {
                     sql.execute(DENY, params![revision, why, run.0, now])?;
                 }
-                let target = Target::Back { release: watch.back_to };
+                let culprit = made_by(sql, brought)?.map(|(release, _)| release);
+                let target = Target::Back { release: proven(sql, &watch, culprit, now)? };
                 facts::set(sql, TARGET, &serde_json::to_string(&target)?)?;
                 facts::forget(sql, WATCH)?;
                 Ok(true)
@@ -108,10 +110,46 @@ pub(super) fn begin(
         })
         .collect();
     services.extend(unproven.keys().cloned());
-    let first = before.as_ref().map(|before| before.first.unwrap_or(before.since));
+    let first = match &before {
+        Some(before) => first_after(sql, back_to, before, run)?,
+        None => None,
+    };
     services.extend(before.into_iter().flat_map(|before| before.services));
     let watch = Watch { run, back_to, services, unproven, first, since: now, until: now + long };
     facts::set(sql, WATCH, &serde_json::to_string(&watch)?)
+}
+
+/// The last release under the watch, before `below`, that nothing was said against for as long as one is watched: pushes
+/// that follow each other closely must not lead back through all of them.
+pub(super) fn proven(
+    sql: &Connection,
+    watch: &Watch,
+    below: Option<ReleaseId>,
+    now: i64,
+) -> Result<ReleaseId, RecordError> {
+    let since = watch.first.unwrap_or(watch.since);
+    let long = watch.until - watch.since;
+    let mut select = sql.prepare_cached(
+        "SELECT MAX(id) FROM releases
+            WHERE id > ?1 AND created_at BETWEEN ?2 AND ?3 AND (?4 IS NULL OR id < ?4)",
+    )?;
+    let found: Option<i64> = select
+        .query_row(params![watch.back_to.0, since, now - long, below.map(|id| id.0)], |row| row.get(0))?;
+    Ok(found.map_or(watch.back_to, ReleaseId))
+}
+
+/// When the first release after `back_to` went live, of those under the watch before the one that `run` has made.
+fn first_after(
+    sql: &Connection,
+    back_to: ReleaseId,
+    before: &Watch,
+    run: RunId,
+) -> Result<Option<i64>, RecordError> {
+    let since = before.first.unwrap_or(before.since);
+    let mut select = sql.prepare_cached(
+        "SELECT MIN(created_at) FROM releases WHERE id > ?1 AND created_at >= ?2 AND run < ?3",
+    )?;
+    Ok(select.query_row(params![back_to.0, since, run.0], |row| row.get(0))?)
 }
 
 pub(super) fn watch(sql: &Connection) -> Result<Option<Watch>, RecordError> {

@@ -50,6 +50,8 @@ fn entries(world: &World, folder: &str) -> usize {
 fn what_no_release_needs_is_removed_and_what_is_foreign_stays() {
     let mut world = World::empty();
     world.settings += "[history]\nkeep = 2\n";
+    // What may be gone back to is kept as well.
+    world.roll = "watch = \"0s\"\n".to_owned();
     let mounts = "build: ./web\n    volumes: [\"./site:/www/web/site:ro\", \"./rules:/rules:ro\"]\n    \
                   configs: [greeting]";
     let probe = "agent.probe: /web/version.txt";

@@ -119,6 +119,28 @@ async fn what_goes_live_within_a_watch_is_watched_with_what_was_and_goes_back_as
 }
 
 #[tokio::test]
+async fn what_has_stayed_well_for_as_long_is_gone_back_to_though_more_came_within_its_watch() {
+    let failure = |service: &str| Failure { service: Some(service.into()), ..Failure::default() };
+    for (culprit, at, back) in [("db", 90_000, 2), ("db", 101_000, 3), ("api", 101_000, 2)] {
+        let world = World::new().await;
+        world.rolls_first(&stack('a', &[("api", "1"), ("db", "1"), ("web", "1")])).await;
+        world.rolls(&stack('b', &[("api", "1"), ("db", "1"), ("web", "2")]), &["web"], 1_000).await;
+        let c = world.rolls(&stack('c', &[("api", "2"), ("db", "1"), ("web", "2")]), &["api"], 40_000).await;
+        assert_eq!((c.back_to, c.first), (ReleaseId(1), Some(1_000)));
+        // The second is good by now, and nobody goes back behind it.
+        let d = world.rolls(&stack('d', &[("api", "2"), ("db", "2"), ("web", "2")]), &["db"], 80_000).await;
+        assert_eq!((d.back_to, d.first, d.until), (ReleaseId(2), Some(40_000), 140_000));
+        assert_eq!(d.unproven.keys().collect::<Vec<_>>(), ["api", "db"]);
+        assert!(world.record.go_back(&d, failure(culprit), at).await.unwrap());
+        assert_eq!(
+            world.record.target().await.unwrap(),
+            Target::Back { release: ReleaseId(back) },
+            "{culprit}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_watch_that_came_to_its_end_or_was_broken_off_is_no_affair_of_the_next_release() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
