@@ -109,6 +109,27 @@ pub struct Service {
     pub stripe: Option<Destination>,
 }
 
+#[cfg(test)]
+impl Service {
+    /// One of which nothing is said but its name.
+    pub(crate) fn plain(name: &str, fingerprint: &str) -> Self {
+        Self {
+            template: Template { service: name.into(), ..Template::default() },
+            fingerprint: fingerprint.into(),
+            replicas: 1,
+            order: Order::StartFirst,
+            order_reason: String::new(),
+            gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO },
+            one_shot: false,
+            proxy: false,
+            after: Vec::new(),
+            follows: Vec::new(),
+            in_place: Vec::new(),
+            stripe: None,
+        }
+    }
+}
+
 /// A mounted repository folder whose content is exchanged under running instances. Its content is not part of the
 /// fingerprint; that it is such a folder is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,6 +42,13 @@ impl World {
         self.record.switched(run, live, now).await.unwrap();
     }
 
+    /// A rollback has made it live again.
+    async fn is_back_at(&self, id: ReleaseId) {
+        let to = self.record.release(id).await.unwrap();
+        let run = self.record.begin(Kind::Rollback, &to.revision, "", "", 4).await.unwrap();
+        self.goes_live(run, Live::Again(&to), 4).await;
+    }
+
     async fn obey(&self, order: Order) -> Result<String, OrderError> {
         obey(&order, &self.record, &self.wakes, Some(revision('c')), 3).await
     }
@@ -115,14 +122,11 @@ async fn a_rollback_does_not_choose_what_was_taken_back_before() {
     let (_, good) = world.release('a').await;
     world.release('b').await;
     world.obey(BACK).await.unwrap();
-    let to = world.record.release(good).await.unwrap();
-    let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 4).await.unwrap();
-    world.goes_live(begun, Live::Again(&to), 4).await;
+    world.is_back_at(good).await;
     world.release('c').await;
     assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
 
-    let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 5).await.unwrap();
-    world.goes_live(begun, Live::Again(&to), 5).await;
+    world.is_back_at(good).await;
     let named = Order::Rollback { release: Some(ReleaseId(2)), hold: false };
     assert!(world.obey(named).await.unwrap().starts_with("going back to release 2 (bbbbbbbbbb)"));
 }
@@ -146,9 +150,7 @@ async fn resuming_after_two_rollbacks_follows_the_tip_again() {
     world.release('c').await;
     for id in [second, first] {
         world.obey(Order::Rollback { release: Some(id), hold: false }).await.unwrap();
-        let to = world.record.release(id).await.unwrap();
-        let begun = world.record.begin(Kind::Rollback, &to.revision, "", "", 4).await.unwrap();
-        world.goes_live(begun, Live::Again(&to), 4).await;
+        world.is_back_at(id).await;
     }
     world.obey(Order::Resume).await.unwrap();
     assert_eq!(world.record.denial(&revision('c')).await.unwrap(), None);

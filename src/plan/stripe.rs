@@ -167,7 +167,6 @@ fn concurrency(text: &str) -> Result<u16, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::instance::Template;
     use crate::model::place::Place;
 
     fn service(labels: &[(&str, &str)]) -> Service {
@@ -247,21 +246,6 @@ mod tests {
     }
 
     fn desired() -> Desired {
-        use crate::model::desired::{Gate, Order};
-        let gate = Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO };
-        Desired {
-            template: Template::default(),
-            fingerprint: "f".into(),
-            replicas: 1,
-            order: Order::StartFirst,
-            order_reason: String::new(),
-            gate,
-            one_shot: false,
-            proxy: false,
-            after: Vec::new(),
-            follows: Vec::new(),
-            in_place: Vec::new(),
-            stripe: None,
-        }
+        Desired::plain("web", "f")
     }
 }

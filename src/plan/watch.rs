@@ -163,23 +163,10 @@ mod tests {
     use std::time::Duration;
 
     fn service(policy: &str) -> Service {
-        use crate::model::desired::{Gate, Order};
         use crate::model::instance::{RestartSpec, Template};
         let restart = RestartSpec { policy: policy.into(), max_retries: 0 };
-        Service {
-            template: Template { service: "web".into(), restart, ..Template::default() },
-            fingerprint: "f".into(),
-            replicas: 1,
-            order: Order::StartFirst,
-            order_reason: String::new(),
-            gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO },
-            one_shot: false,
-            proxy: false,
-            after: Vec::new(),
-            follows: Vec::new(),
-            in_place: Vec::new(),
-            stripe: None,
-        }
+        let plain = Service::plain("web", "f");
+        Service { template: Template { restart, ..plain.template.clone() }, ..plain }
     }
 
     fn instance(phase: Phase, restarts: i64) -> Instance {

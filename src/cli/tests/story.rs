@@ -200,9 +200,6 @@ fn service(name: &str, one_shot: bool) -> Service {
     let environment = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
     Service {
         template: Template { service: name.into(), image, environment, ..Template::default() },
-        fingerprint: "f".into(),
-        replicas: 1,
-        order: Order::StartFirst,
         order_reason: "nothing stands against two instances side by side".into(),
         gate: Gate {
             health: true,
@@ -212,10 +209,7 @@ fn service(name: &str, one_shot: bool) -> Service {
         },
         one_shot,
         proxy: name == "nginx",
-        after: Vec::new(),
-        follows: Vec::new(),
-        in_place: Vec::new(),
-        stripe: None,
+        ..Service::plain(name, "f")
     }
 }
 

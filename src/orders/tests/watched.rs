@@ -1,9 +1,7 @@
 //! A release that is watched: what it is watched with, where it goes back to, and what is denied then.
 
-use std::time::Duration;
-
 use super::*;
-use crate::model::desired::{Gate, Order as Rolls, Service};
+use crate::model::desired::Service;
 use crate::record::{Watch, Watched};
 
 /// Two releases; the second is watched.
@@ -56,21 +54,7 @@ async fn what_goes_live_after_one_that_turned_bad_stays_and_goes_back_to_the_goo
 
 /// Each service in a version.
 fn stack(digit: char, versions: &[(&str, &str)]) -> Desired {
-    let service = |version: &str| Service {
-        template: Default::default(),
-        fingerprint: version.into(),
-        replicas: 1,
-        order: Rolls::StartFirst,
-        order_reason: String::new(),
-        gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::ZERO },
-        one_shot: false,
-        proxy: false,
-        after: Vec::new(),
-        follows: Vec::new(),
-        in_place: Vec::new(),
-        stripe: None,
-    };
-    let services = versions.iter().map(|(name, version)| ((*name).to_owned(), service(version)));
+    let services = versions.iter().map(|(name, version)| ((*name).to_owned(), Service::plain(name, version)));
     Desired { services: services.collect(), ..desired(digit) }
 }
 
@@ -157,9 +141,7 @@ async fn a_watch_that_came_to_its_end_or_was_broken_off_is_no_affair_of_the_next
     };
     only_api(&c, good);
     world.obey(BACK).await.unwrap();
-    let back = world.record.release(good).await.unwrap();
-    let run = world.record.begin(Kind::Rollback, &back.revision, "", "", 7).await.unwrap();
-    world.goes_live(run, Live::Again(&back), 8).await;
+    world.is_back_at(good).await;
     world.obey(Order::Resume).await.unwrap();
     only_api(&world.rolls(&stack('d', &[("api", "3"), ("web", "2")]), &["api"], 30_000).await, good);
 }

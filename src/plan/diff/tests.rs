@@ -2,12 +2,9 @@
 
 mod order;
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::desired::Gate;
 use crate::model::instance::{Condition, Endpoint, NetworkFacts, NetworkUse, Template};
 use crate::model::run::RunId;
 
@@ -19,25 +16,7 @@ fn service(name: &str, fingerprint: &str, replicas: u32) -> Service {
     template.image.name = format!("shop-{name}:{fingerprint}");
     let aliases = vec![name.to_owned()];
     template.networks = vec![NetworkUse { network: NETWORK.into(), aliases, ..NetworkUse::default() }];
-    Service {
-        template,
-        fingerprint: fingerprint.into(),
-        replicas,
-        order: Order::StartFirst,
-        order_reason: String::new(),
-        gate: Gate {
-            health: false,
-            probe: None,
-            settle: Duration::from_secs(1),
-            timeout: Duration::from_secs(9),
-        },
-        one_shot: false,
-        proxy: false,
-        after: Vec::new(),
-        follows: Vec::new(),
-        in_place: Vec::new(),
-        stripe: None,
-    }
+    Service { template, replicas, ..Service::plain(name, fingerprint) }
 }
 
 fn desired(services: Vec<Service>) -> Desired {

@@ -1,23 +1,10 @@
 use super::*;
-use crate::model::desired::Gate;
 use crate::model::instance::{Condition, Endpoint, InstanceId, NetworkUse, Phase, Template};
 
 fn service() -> Service {
     let networks = vec![NetworkUse { network: "shop_default".into(), ..NetworkUse::default() }];
-    Service {
-        template: Template { service: "web".into(), networks, ..Template::default() },
-        fingerprint: "f".into(),
-        replicas: 1,
-        order: Order::StartFirst,
-        order_reason: String::new(),
-        gate: Gate { health: false, probe: None, settle: Default::default(), timeout: Default::default() },
-        one_shot: false,
-        proxy: false,
-        after: Vec::new(),
-        follows: Vec::new(),
-        in_place: Vec::new(),
-        stripe: None,
-    }
+    let plain = Service::plain("web", "f");
+    Service { template: Template { networks, ..plain.template.clone() }, ..plain }
 }
 
 fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {

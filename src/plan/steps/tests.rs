@@ -1,26 +1,16 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::*;
-use crate::model::desired::{Gate, Order, Service};
-use crate::model::instance::{InstanceId, Template};
+use crate::model::desired::{Order, Service};
+use crate::model::instance::InstanceId;
 use crate::model::place::Place;
 use crate::plan::diff::{NewInstance, OldInstance, Removal};
 
 fn service(name: &str, fingerprint: &str) -> Service {
     Service {
-        template: Template { service: name.into(), ..Template::default() },
-        fingerprint: fingerprint.into(),
-        replicas: 1,
-        order: Order::StartFirst,
-        order_reason: String::new(),
-        gate: Gate { health: false, probe: None, settle: Duration::ZERO, timeout: Duration::from_secs(9) },
         one_shot: name.starts_with("once"),
         proxy: name == "nginx",
-        after: Vec::new(),
-        follows: Vec::new(),
-        in_place: Vec::new(),
-        stripe: None,
+        ..Service::plain(name, fingerprint)
     }
 }
 
