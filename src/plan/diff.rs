@@ -68,6 +68,14 @@ pub struct Roll {
     pub old: Vec<OldInstance>,
 }
 
+impl Roll {
+    /// The service, and those that are gone and whose place it takes: requests for any of them are for it.
+    pub fn services(&self) -> BTreeSet<&str> {
+        let gone = self.old.iter().filter_map(|old| old.of.as_deref());
+        gone.chain([self.service.as_str()]).collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewInstance {
     pub number: u32,
@@ -83,6 +91,9 @@ pub struct OldInstance {
     pub name: String,
     /// It serves now: on failure it must serve again. Not so what an earlier run left to finish its requests.
     pub serving: bool,
+    /// The service that it is of, where that is gone and another takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,8 +200,9 @@ pub fn plan(given: &Given<'_>) -> Plan {
             }
         }
     }
-    take_over(&mut plan.rolls, &mut plan.removals, given.desired, given.before);
-    set_waves(&mut plan.rolls, given.desired);
+    let Plan { rolls, removals, .. } = &mut plan;
+    let orders = take_over(rolls, removals, given.desired, given.before, given.observed);
+    set_waves(rolls, given.desired, &orders);
     let Plan { unchanged, refreshes, .. } = &mut plan;
     unchanged.retain(|name| !refreshes.iter().any(|refresh| refresh.service == *name));
     plan.addresses = addresses.last;
@@ -299,7 +311,7 @@ fn good(service: &Service, instance: &Instance) -> bool {
 
 fn retiring(instance: &Instance) -> OldInstance {
     let serving = instance.running() && !instance.dismissed();
-    OldInstance { id: instance.id.clone(), name: instance.name.clone(), serving }
+    OldInstance { id: instance.id.clone(), name: instance.name.clone(), serving, of: None }
 }
 
 fn builds(given: &Given<'_>) -> Vec<Build> {

@@ -16,21 +16,23 @@ pub struct Step {
     pub desired: Desired,
 }
 
-/// The steps of a plan, in its order. nginx, what is removed and what changes in place belong to the last one.
+/// The steps of a plan, in its order. nginx and what uses it, what is removed and what changes in place belong to the
+/// last one.
 pub fn steps(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Vec<Step> {
     let proxy = |roll: &&Roll| desired.services.get(&roll.service).is_some_and(|service| service.proxy);
-    let (last, others): (Vec<&Roll>, Vec<&Roll>) = plan.rolls.iter().partition(proxy);
-    let one_shot = |roll: &Roll| desired.services.get(&roll.service).is_some_and(|service| service.one_shot);
-    let each: Vec<&[&Roll]> = others.split_inclusive(|roll| !one_shot(roll)).collect();
+    let at = plan.rolls.iter().find(proxy).map_or(usize::MAX, |roll| roll.wave);
+    let (last, others): (Vec<&Roll>, Vec<&Roll>) =
+        plan.rolls.iter().partition(|roll| proxy(roll) || roll.wave > at);
+    let each = groups(&others, desired);
     let count = each.len().max(1);
     let part = |number: usize| {
         let whole = number + 1 == count;
         let mut rolls: Vec<Roll> =
-            each.get(number).copied().unwrap_or_default().iter().map(|roll| (*roll).clone()).collect();
+            each.get(number).into_iter().flatten().map(|roll| (*roll).clone()).collect();
         if whole {
             rolls.extend(last.iter().map(|roll| (*roll).clone()));
         }
-        let pending = each.iter().skip(number + 1).copied().flatten();
+        let pending = each.iter().skip(number + 1).flatten();
         let pending: Vec<&str> = pending.map(|roll| roll.service.as_str()).collect();
         Step {
             services: rolls.iter().map(|roll| roll.service.clone()).collect(),
@@ -47,8 +49,35 @@ pub fn steps(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Vec<St
     (0..count).map(part).collect()
 }
 
+/// What changes together: a service with the one-shots before it, and with all up to the last one that goes with it, whose
+/// old instance could not come back without its own.
+fn groups<'a>(rolls: &[&'a Roll], desired: &Desired) -> Vec<Vec<&'a Roll>> {
+    let service = |roll: &Roll| desired.services.get(&roll.service);
+    let one_shot = |roll: &Roll| service(roll).is_some_and(|service| service.one_shot);
+    let mut groups: Vec<Vec<&Roll>> = Vec::new();
+    for group in rolls.split_inclusive(|roll| !one_shot(roll)) {
+        let goes_with = |leader: &&Roll| {
+            group.iter().filter_map(|roll| service(roll)).any(|one| one.follows.contains(&leader.service))
+        };
+        let first = groups.iter().position(|earlier| earlier.iter().any(goes_with)).unwrap_or(groups.len());
+        let together = groups.drain(first..).flatten().chain(group.iter().copied()).collect();
+        groups.push(together);
+    }
+    groups
+}
+
+/// Why a plan cannot be carried out in steps, if so.
+pub fn inseparable(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Option<String> {
+    if let Some(route) = moved(desired, before) {
+        return Some(format!("{} moves to {}", route.path, route.service));
+    }
+    // The way back from a later step would start what had to give way beside what took its place.
+    let taker = plan.rolls.iter().find(|roll| roll.services().len() > 1)?;
+    Some(format!("{} {}", taker.service, taker.order_reason))
+}
+
 /// A path that one service takes over from another: at no moment between two steps would it have exactly one owner.
-pub fn moved<'a>(desired: &'a Desired, before: Option<&'a Desired>) -> Option<&'a Route> {
+fn moved<'a>(desired: &'a Desired, before: Option<&'a Desired>) -> Option<&'a Route> {
     let before = before?;
     let place = |route: &Route| (route.listen, route.host.clone(), route.path.clone());
     desired.routes.iter().find(|route| {

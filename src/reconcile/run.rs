@@ -13,7 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::instance::Observed;
 use crate::model::run::{Entry, Kind, Outcome, RunId};
 use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
-use crate::plan::steps::{Step, moved, steps};
+use crate::plan::steps::{Step, inseparable, steps};
 use crate::record::{Denial, Live, Release, Target, Why};
 use crate::roll::{self, Journal};
 
@@ -149,8 +149,10 @@ impl<E: Engine> Reconciler<E> {
     ) -> Result<Vec<Step>, Trouble> {
         let replaced = plan.rolls.iter().filter(|roll| !roll.old.is_empty()).count();
         if self.config.roll.mode == Mode::Rolling && replaced > 1 {
-            let Some(route) = moved(&desired, before) else { return Ok(steps(&plan, &desired, before)) };
-            let text = format!("{} moves to {}, so all services change together", route.path, route.service);
+            let Some(why) = inseparable(&plan, &desired, before) else {
+                return Ok(steps(&plan, &desired, before));
+            };
+            let text = format!("{why}, so all services change together");
             journal.write(Entry::Note { text }).await?;
         }
         Ok(vec![Step { services: Vec::new(), plan, desired }])

@@ -86,6 +86,8 @@ impl<E: Engine> Act<'_, E> {
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
         let waiting = self.rooms(std::mem::take);
         self.open(waiting, |service, of: &[SocketAddrV4]| {
+            let taker = self.plan.rolls.iter().find(|roll| roll.services().contains(service));
+            let service = taker.map_or(service, |roll| &roll.service);
             let ports =
                 self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
             // Where the service has several ports the same one counts, if it is still there.
@@ -108,9 +110,9 @@ impl<E: Engine> Act<'_, E> {
             let gone = serving.iter().copied().filter(stopped).count();
             gone > 0 && (roll.order == Order::StopFirst || gone == serving.len())
         };
-        for roll in self.plan.rolls.iter().filter(nobody) {
-            if !self.holds(&roll.service) {
-                self.hold_by(&roll.service, text).await;
+        for service in self.plan.rolls.iter().filter(nobody).flat_map(Roll::services) {
+            if !self.holds(service) {
+                self.hold_by(service, text).await;
             }
         }
     }

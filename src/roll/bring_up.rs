@@ -20,8 +20,8 @@ use super::{Journal, JournalError, RollError, Rolling};
 pub(super) const FINISH: Duration = Duration::from_secs(1);
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
-/// Brings up everything but nginx. When it returns well, every new instance has passed its gate and has its names;
-/// the old ones still serve. `before`: what was there before anything was touched.
+/// Brings up everything but nginx and what uses it. When it returns well, every new instance has passed its gate and has
+/// its names; the old ones still serve. `before`: what was there before anything was touched.
 ///
 /// In a wave, those that start first go together, before those that must stop first: the more has passed
 /// before anything is stopped, the fewer failures cost a gap.
@@ -35,19 +35,8 @@ pub async fn bring_up<E: Engine, J: Journal>(
         // The engine's name service knows the new ones before they have passed.
         rolling.lead_to_old(before).await;
     }
-    let last = rolling.plan.rolls.iter().map(|roll| roll.wave).max().unwrap_or(0);
-    for wave in 0..=last {
-        let rolls = rolling.plan.rolls.iter().filter(|roll| roll.wave == wave);
-        let rolls: Vec<(&Roll, &Service)> = rolls
-            .filter_map(|roll| Some((roll, rolling.desired.services.get(&roll.service)?)))
-            .filter(|(_, service)| !service.proxy)
-            .collect();
-        let first = rolls.iter().filter(|(roll, _)| roll.order == Order::StartFirst);
-        let raised = try_join_all(first.map(|(roll, service)| rolling.start_first(roll, service))).await?;
-        waiting.extend(raised.into_iter().flatten());
-        for (roll, service) in rolls.iter().filter(|(roll, _)| roll.order == Order::StopFirst) {
-            rolling.stop_first(roll, service).await?;
-        }
+    for wave in 0..rolling.proxy_wave().unwrap_or_else(|| rolling.waves()) {
+        waiting.extend(rolling.raise(wave).await?);
     }
     let Some((first, _)) = waiting.first() else { return Ok(()) };
     // Who has its names may call already: what was there, and what of the run's making has taken its place.
@@ -66,7 +55,7 @@ pub async fn bring_up<E: Engine, J: Journal>(
     Ok(())
 }
 
-/// Brings up nginx, whose configuration already names the new instances.
+/// Brings up nginx, whose configuration already names the new instances, and then what uses it.
 pub async fn bring_up_proxy<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
     for roll in &rolling.plan.rolls {
         let Some(service) = rolling.desired.services.get(&roll.service).filter(|s| s.proxy) else { continue };
@@ -79,10 +68,37 @@ pub async fn bring_up_proxy<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) 
             }
         }
     }
+    for wave in rolling.proxy_wave().map_or(0..0, |proxy| proxy + 1..rolling.waves()) {
+        for (service, id) in rolling.raise(wave).await? {
+            rolling.admit(service, &id).await?;
+        }
+    }
     Ok(())
 }
 
-impl<E: Engine, J: Journal> Rolling<'_, E, J> {
+impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
+    fn waves(&self) -> usize {
+        self.plan.rolls.iter().map(|roll| roll.wave + 1).max().unwrap_or(0)
+    }
+
+    /// When nginx is replaced, if it is.
+    fn proxy_wave(&self) -> Option<usize> {
+        let proxy = |roll: &&Roll| self.desired.services.get(&roll.service).is_some_and(|s| s.proxy);
+        self.plan.rolls.iter().find(proxy).map(|roll| roll.wave)
+    }
+
+    /// One wave. Returns those that are still to be admitted.
+    async fn raise(&self, wave: usize) -> Result<Vec<(&'r Service, InstanceId)>, RollError> {
+        let rolls = self.plan.rolls.iter().filter(|roll| roll.wave == wave);
+        let rolls: Vec<(&Roll, &'r Service)> =
+            rolls.filter_map(|roll| Some((roll, self.desired.services.get(&roll.service)?))).collect();
+        let first = rolls.iter().filter(|(roll, _)| roll.order == Order::StartFirst);
+        let raised = try_join_all(first.map(|(roll, service)| self.start_first(roll, service))).await?;
+        for (roll, service) in rolls.iter().filter(|(roll, _)| roll.order == Order::StopFirst) {
+            self.stop_first(roll, service).await?;
+        }
+        Ok(raised.into_iter().flatten().collect())
+    }
     /// Returns those that are still to be admitted.
     async fn start_first<'s>(
         &self,
@@ -130,7 +146,10 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         try_join_all(rest).await.map_err(&failed)?;
         let (begun, mut gap) = (Instant::now(), None);
         let serving = roll.old.iter().any(|old| old.serving);
-        let held = serving && self.hold.hold(&roll.service).await;
+        let mut held = false;
+        for service in roll.services().into_iter().filter(|_| serving) {
+            held |= self.hold.hold(service).await;
+        }
         // What is open in a namespace of others, the host's for example, is not its own.
         if !service.template.networks.is_empty() {
             self.finish(roll, held).await?;

@@ -30,12 +30,12 @@ pub async fn retire<E: Engine, J: Journal>(
     rolling: &Rolling<'_, E, J>,
     linger: Duration,
 ) -> Result<(), JournalError> {
+    let keep = rolling.pace.keep_removed;
     // What stopped first was out of sight before.
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
         let seen = roll.order == Order::StartFirst;
-        roll.old.iter().map(move |old| (&roll.service, old, seen, false))
+        roll.old.iter().map(move |old| (&roll.service, old, seen, keep && old.of.is_some()))
     });
-    let keep = rolling.pace.keep_removed;
     let removed = rolling.plan.removals.iter();
     let removed =
         removed.flat_map(|removal| removal.old.iter().map(move |old| (&removal.service, old, true, keep)));

@@ -112,7 +112,10 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let started = olds.iter().filter(|(instance, _)| !instance.running());
         let there = async {
             let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
-            self.hold.let_back(service).await;
+            let gone = olds.iter().filter_map(|(_, old)| old.of.as_deref());
+            for service in gone.chain([service]).collect::<BTreeSet<&str>>() {
+                self.hold.let_back(service).await;
+            }
             settled
         };
         let tidy = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old)));

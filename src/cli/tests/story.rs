@@ -230,7 +230,12 @@ fn route(path: &str, listen: u16, host: Option<&str>) -> Route {
 }
 
 pub(crate) fn plan(digit: char) -> Plan {
-    let old = |name: &str| OldInstance { id: InstanceId("1".repeat(64)), name: name.into(), serving: true };
+    let old = |name: &str| OldInstance {
+        id: InstanceId("1".repeat(64)),
+        name: name.into(),
+        serving: true,
+        of: None,
+    };
     Plan {
         revision: revision(digit),
         builds: vec![Build { tag: "shop-flask-soft:4f5e".into(), services: vec!["flask-soft".into()] }],

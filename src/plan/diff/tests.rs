@@ -1,6 +1,7 @@
 //! Plans held against a small model of the world.
 
 mod order;
+mod takeover;
 
 use proptest::prelude::*;
 

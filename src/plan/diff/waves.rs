@@ -7,10 +7,15 @@ use crate::model::desired::Desired;
 use super::Roll;
 
 /// A service starts after all it waits for, and after every one-shot that does not wait for it and that nobody waits for
-/// by name; nginx starts last, when it has somebody to send requests to. In a wave one-shots come first: where services
+/// by name; nginx starts when it has somebody to send requests to, and only what waits for nginx after it. In a wave one-shots come first: where services
 /// change one after another, none does before these have ended.
-pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
-    let earlier = earlier(rolls, desired);
+///
+/// `orders`: more pairs of which one starts after the other.
+pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired, orders: &[(String, String)]) {
+    let mut earlier = earlier(rolls, desired);
+    for (first, then) in orders {
+        earlier.entry(then).or_default().insert(first);
+    }
     let mut waves: BTreeMap<String, usize> = BTreeMap::new();
     // No service comes before itself, so as many rounds as rolls are enough.
     for _ in 0..rolls.len() {
@@ -21,12 +26,24 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired) {
         }
     }
     let last = waves.values().max().map_or(0, |last| last + 1);
+    let of = |roll: &Roll| desired.services.get(&roll.service);
+    let proxy = rolls.iter().find(|roll| of(roll).is_some_and(|service| service.proxy));
+    let proxy = proxy.map(|roll| roll.service.clone());
     for roll in rolls.iter_mut() {
-        let proxy = desired.services.get(&roll.service).is_some_and(|service| service.proxy);
-        roll.wave = if proxy { last } else { waves.get(&roll.service).copied().unwrap_or(0) };
+        let own = waves.get(&roll.service).copied().unwrap_or(0);
+        roll.wave = match &proxy {
+            Some(proxy) if *proxy == roll.service => last,
+            Some(proxy) if waits_for_proxy(desired, &roll.service, proxy) => last + 1 + own,
+            _ => own,
+        };
     }
     let lasts = |roll: &Roll| desired.services.get(&roll.service).is_some_and(|service| !service.one_shot);
     rolls.sort_by(|a, b| (a.wave, lasts(a), &a.service).cmp(&(b.wave, lasts(b), &b.service)));
+}
+
+/// It uses nginx, and nginx does not need it.
+fn waits_for_proxy(desired: &Desired, name: &str, proxy: &str) -> bool {
+    desired.before(name).contains(proxy) && !desired.routes.iter().any(|route| route.service == name)
 }
 
 /// All that comes before each service. One-shot after one-shot is put before what does not come before it by then, so

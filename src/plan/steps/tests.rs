@@ -45,7 +45,8 @@ fn stack(fingerprint: &str, port: u16, names: &[&str]) -> Desired {
 }
 
 fn plan(desired: &Desired, names: &[&str], removed: &[&str]) -> Plan {
-    let old = |name: &str| OldInstance { id: InstanceId(name.into()), name: name.into(), serving: true };
+    let old =
+        |name: &str| OldInstance { id: InstanceId(name.into()), name: name.into(), serving: true, of: None };
     let roll = |name: &&str| Roll {
         service: (*name).into(),
         reason: "image changed".into(),
@@ -101,6 +102,31 @@ fn a_one_shot_runs_in_the_step_of_the_service_that_comes_after_it() {
     assert_eq!(rolled(&["api", "once-then", "web", "nginx"]), ["api", "once-then web nginx"]);
     assert_eq!(rolled(&["api", "web", "once-then", "nginx"]), ["api", "web", "once-then nginx"]);
     assert_eq!(rolled(&["once-first"]), ["once-first"]);
+}
+
+#[test]
+fn what_goes_with_another_is_replaced_in_the_same_step() {
+    let names = ["app", "db", "mesh", "web"];
+    let before = stack("old", 1, &names);
+    let mut after = stack("new", 2, &names);
+    after.services.get_mut("mesh").unwrap().follows = vec!["app".into()];
+    let steps = steps(&plan(&after, &["app", "db", "mesh", "web"], &[]), &after, Some(&before));
+    let services: Vec<String> = steps.iter().map(|step| step.services.join(" ")).collect();
+    assert_eq!(services, ["app db mesh", "web"]);
+}
+
+#[test]
+fn what_takes_the_place_of_another_changes_together_with_all() {
+    let before = stack("old", 1, &["door", "web"]);
+    let after = stack("new", 2, &["gate", "web"]);
+    let mut plan = plan(&after, &["gate", "web"], &[]);
+    assert_eq!(inseparable(&plan, &after, Some(&before)), None);
+    plan.rolls[0].old[0].of = Some("door".into());
+    plan.rolls[0].order_reason = "takes over port 80 from door".into();
+    assert_eq!(
+        inseparable(&plan, &after, Some(&before)).as_deref(),
+        Some("gate takes over port 80 from door")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What starts after what; and what runs to its end, when and before whom.
 
 use super::*;
-use crate::model::instance::{MountSpec, PublishedPort};
+use crate::model::instance::MountSpec;
 
 #[test]
 fn a_service_starts_after_those_it_waits_for_and_nginx_last() {
@@ -99,6 +99,10 @@ fn a_one_shot_ends_before_all_that_it_does_not_wait_for() {
         ("web", &["api"]),
     ];
     assert_eq!(waves(stack), ["disk", "db", "once", "api", "web", "nginx"]);
+    // What uses nginx comes after it.
+    let stack: &[(&str, &[&str])] =
+        &[("api", &[]), ("exporter", &["nginx"]), ("nginx", &["api"]), ("once", &["exporter"])];
+    assert_eq!(waves(stack), ["api", "nginx", "exporter", "once"]);
     assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &[])]), ["once", "api web"]);
     // Where somebody is said to wait for it, only they do.
     assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &["once"])]), ["once api", "web"]);
@@ -173,33 +177,4 @@ fn what_shares_a_namespace_is_replaced_with_its_owner() {
     let mut more = before.clone();
     more.services.get_mut("app").unwrap().replicas = 2;
     assert_eq!(planned(&more, Some(&before), &world(seen), Purpose::Release).rolls.len(), 1);
-}
-
-#[test]
-fn what_needs_the_port_of_one_that_goes_is_started_when_that_has_stopped() {
-    let publishing = |name: &str, ip: Option<&str>| {
-        let mut service = service(name, "f1", 1);
-        service.template.ports = vec![PublishedPort {
-            container: 80,
-            host: Some(8080),
-            host_ip: ip.map(str::to_owned),
-            protocol: "tcp".into(),
-        }];
-        service
-    };
-    let before = desired(vec![publishing("door", Some("127.0.0.1")), service("web", "f1", 1)]);
-    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
-    let after = desired(vec![publishing("gate", None), service("web", "f1", 1)]);
-    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
-    assert!(plan.removals.is_empty());
-    let [roll] = &plan.rolls[..] else { panic!("{plan:?}") };
-    assert_eq!(
-        (roll.order, roll.order_reason.as_str()),
-        (Order::StopFirst, "takes over port 8080 from door")
-    );
-    assert_eq!(roll.old[0].name, "shop-door-1");
-    // Each at an address of its own they stand side by side.
-    let after = desired(vec![publishing("gate", Some("127.0.0.2")), service("web", "f1", 1)]);
-    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
-    assert_eq!((plan.removals.len(), plan.rolls[0].order), (1, Order::StartFirst));
 }

@@ -1,0 +1,150 @@
+//! Services that need what another has.
+
+use super::*;
+use crate::model::instance::{MountSpec, PublishedPort};
+use crate::plan::order::WISHED;
+
+#[test]
+fn what_needs_the_port_of_one_that_goes_is_started_when_that_has_stopped() {
+    let before = desired(vec![publishing("door", Some("127.0.0.1")), service("web", "f1", 1)]);
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    let after = desired(vec![publishing("gate", None), service("web", "f1", 1)]);
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    assert!(plan.removals.is_empty());
+    let [roll] = &plan.rolls[..] else { panic!("{plan:?}") };
+    assert_eq!(
+        (roll.order, roll.order_reason.as_str()),
+        (Order::StopFirst, "takes over port 8080 from door")
+    );
+    assert_eq!(roll.old[0].name, "shop-door-1");
+    // Each at an address of its own they stand side by side.
+    let after = desired(vec![publishing("gate", Some("127.0.0.2")), service("web", "f1", 1)]);
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    assert_eq!((plan.removals.len(), plan.rolls[0].order), (1, Order::StartFirst));
+}
+
+fn publishing(name: &str, ip: Option<&str>) -> Service {
+    let mut service = service(name, "f1", 1);
+    service.template.ports = vec![port(8080, ip)];
+    service
+}
+
+fn port(host: u16, ip: Option<&str>) -> PublishedPort {
+    PublishedPort { container: 80, host: Some(host), host_ip: ip.map(str::to_owned), protocol: "tcp".into() }
+}
+
+/// From one stack, all of which runs, to another.
+fn from_to(before: Vec<Service>, after: Vec<Service>) -> Plan {
+    let before = desired(before);
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    planned(&desired(after), Some(&before), &observed, Purpose::Release)
+}
+
+fn told(plan: &Plan) -> Vec<String> {
+    let roll = |roll: &Roll| format!("{} {}: {}, {}", roll.wave, roll.service, roll.order, roll.order_reason);
+    plan.rolls.iter().map(roll).collect()
+}
+
+#[test]
+fn two_services_write_to_one_volume_only_where_they_did_or_are_said_to() {
+    let writing = |name: &str, mount: MountSpec| {
+        let mut service = service(name, "f1", 1);
+        service.template.mounts = vec![mount];
+        service
+    };
+    let volume = |read_only| MountSpec::Volume {
+        name: Some("shop_data".into()),
+        target: "/data".into(),
+        read_only,
+        nocopy: false,
+    };
+    let bind = MountSpec::Bind {
+        source: "/srv/db".into(),
+        target: "/data".into(),
+        read_only: false,
+        propagation: None,
+        selinux: None,
+        create: false,
+    };
+    let plan = from_to(vec![writing("postgres", volume(false))], vec![writing("db", volume(false))]);
+    assert_eq!(told(&plan), ["0 db: stop-first, takes over the volume shop_data from postgres"]);
+    assert_eq!((plan.removals.len(), plan.rolls[0].old[0].of.as_deref()), (0, Some("postgres")));
+    let plan = from_to(vec![writing("postgres", bind.clone())], vec![writing("db", bind)]);
+    assert_eq!(told(&plan), ["0 db: stop-first, takes over the host's /srv/db from postgres"]);
+
+    let side_by_side = ["0 db: start-first, nothing of it gives way"];
+    let plan = from_to(vec![writing("postgres", volume(false))], vec![writing("db", volume(true))]);
+    assert_eq!(told(&plan), side_by_side);
+    let wished = Service { order_reason: WISHED.into(), ..writing("db", volume(false)) };
+    assert_eq!(told(&from_to(vec![writing("postgres", volume(false))], vec![wished])), side_by_side);
+    // They shared it before.
+    let (web, worker) = (writing("web", volume(false)), writing("worker", volume(false)));
+    let newer = Service { fingerprint: "f2".into(), ..web.clone() };
+    let plan = from_to(vec![web, worker], vec![newer]);
+    assert_eq!((plan.rolls[0].order, plan.removals.len()), (Order::StartFirst, 1));
+}
+
+#[test]
+fn what_takes_over_gets_the_data_that_the_other_kept_to_itself() {
+    let of_image = |service: Service, image: &str| {
+        let mut service = service;
+        service.template.image.name = image.into();
+        service
+    };
+    let before = desired(vec![of_image(publishing("postgres", None), "postgres:16")]);
+    let mut seen = instance(&before.services["postgres"], 1, None);
+    seen.volumes = BTreeMap::from([("/data".to_owned(), "v1".to_owned())]);
+    let observed = world(vec![seen]);
+    let left = |image: &str| {
+        let after = desired(vec![of_image(publishing("db", None), image)]);
+        planned(&after, Some(&before), &observed, Purpose::Release).rolls[0].new[0].volumes.len()
+    };
+    assert_eq!([left("postgres:17"), left("mysql:8")], [1, 0]);
+}
+
+#[test]
+fn one_that_stays_gives_up_its_port_before_another_takes_it() {
+    let plain = service("web", "f2", 1);
+    let plan = from_to(vec![publishing("web", None)], vec![plain, publishing("door", None)]);
+    assert_eq!(
+        told(&plan),
+        ["0 web: stop-first, gives port 8080 up to door", "1 door: start-first, nothing of it gives way"]
+    );
+    // Not where it keeps one at another address.
+    let mut both = publishing("web", Some("127.0.0.1"));
+    both.fingerprint = "f2".into();
+    let plan = from_to(
+        vec![publishing("web", Some("127.0.0.1"))],
+        vec![both, publishing("door", Some("127.0.0.2"))],
+    );
+    assert_eq!(plan.rolls[1].order, Order::StartFirst);
+}
+
+#[test]
+fn what_one_had_and_two_take_is_free_when_the_second_starts() {
+    let with = |name: &str, hosts: &[u16]| {
+        let mut service = service(name, "f1", 1);
+        service.template.ports = hosts.iter().map(|host| port(*host, None)).collect();
+        service
+    };
+    let plan = from_to(vec![with("edge", &[80, 443])], vec![with("http", &[80]), with("https", &[443])]);
+    assert_eq!(
+        told(&plan),
+        ["0 http: stop-first, takes over port 80 from edge", "1 https: start-first, nothing of it gives way"]
+    );
+    assert_eq!(plan.rolls[0].services(), BTreeSet::from(["edge", "http"]));
+}
+
+#[test]
+fn a_fixed_name_is_taken_from_what_has_ended_too() {
+    let named = |name: &str| {
+        let mut service = Service { one_shot: true, ..service(name, "f1", 1) };
+        service.template.container_name = Some("shop-migrate".into());
+        service
+    };
+    let before = desired(vec![named("migrate")]);
+    let ended = Instance { name: "shop-migrate".into(), ..instance(&before.services["migrate"], 1, None) };
+    let after = desired(vec![named("migrations")]);
+    let plan = planned(&after, Some(&before), &world(vec![ended]), Purpose::Release);
+    assert_eq!((plan.rolls[0].old.len(), plan.rolls[0].order), (1, Order::StartFirst));
+}
