@@ -78,6 +78,14 @@ pub struct Template {
     pub depends_on: Vec<String>,
 }
 
+impl Template {
+    /// The services whose namespaces it shares.
+    pub fn shares(&self) -> impl Iterator<Item = &str> {
+        let modes = [&self.network_mode, &self.pid_mode, &self.ipc_mode];
+        modes.into_iter().flatten().filter_map(|mode| mode.strip_prefix("service:"))
+    }
+}
+
 /// The image of an instance. `id` is what runs; `name` is what people read, used as the container's image
 /// only while it still means `id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -226,6 +234,9 @@ pub struct Instance {
     pub condition: Condition,
     /// By the engine's network name.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// No network of the stack gives it names (`network_mode: bridge`), so that it never loses them either.
+    #[serde(skip)]
+    pub nameless: bool,
     /// Its `/etc/hosts`, on the host, while it runs.
     #[serde(skip)]
     pub hosts: Option<PathBuf>,
@@ -242,7 +253,8 @@ impl Instance {
 
     /// Callers could find it and cannot any more: it only finishes what it has begun.
     pub fn dismissed(&self) -> bool {
-        self.endpoints.values().any(|endpoint| endpoint.address.is_some()) && !self.admitted()
+        let reached = self.endpoints.values().any(|endpoint| endpoint.address.is_some());
+        reached && !self.nameless && !self.admitted()
     }
 
     /// It does not run, and will not by itself.

@@ -125,11 +125,10 @@ fn desired_service(
     in_place::settle(&mut in_place, &mut template, facts.in_place, &fingerprint);
     let stripe = stripe::destination(service, routes, one_shot || proxy, &fingerprint)?;
     let known = service.depends_on.iter().filter(|(name, _)| project.services.contains_key(*name));
-    let shares = |name: &str| {
-        let modes = [&service.network_mode, &service.pid, &service.ipc];
-        modes.into_iter().flatten().any(|mode| mode.strip_prefix("service:") == Some(name))
-    };
-    let follows = known.clone().filter(|(name, dependency)| dependency.restart || shares(name));
+    let shared: Vec<&str> = template.shares().collect();
+    let follows =
+        known.clone().filter(|(name, dependency)| dependency.restart || shared.contains(&name.as_str()));
+    let follows = follows.map(|(name, _)| name.clone()).collect();
     Ok(DesiredService {
         template,
         fingerprint,
@@ -140,7 +139,7 @@ fn desired_service(
         one_shot,
         proxy,
         after: known.map(|(name, _)| name.clone()).collect(),
-        follows: follows.map(|(name, _)| name.clone()).collect(),
+        follows,
         in_place,
         stripe,
     })

@@ -257,9 +257,10 @@ enum Compared {
 /// `spared`: how many of its instances are left as they are, whatever they are.
 fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, given: &Given<'_>) -> Compared {
     let over = has_run(name, service, given);
+    let stranded = |i: &Instance| stranded(service, i, given.observed);
     let left = |i: &Instance| over && (i.ended() || i.fingerprint == service.fingerprint);
     let (good, other): (Vec<&Instance>, Vec<&Instance>) =
-        seen.iter().partition(|i| good(service, i) || left(i));
+        seen.iter().partition(|i| good(service, i) && !stranded(i) || left(i));
     let wanted = match service.one_shot {
         true if over => good.len(),
         true => 1,
@@ -281,6 +282,8 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, giv
         explain::changes(given.before.and_then(|before| before.services.get(name)), service)
     } else if other.is_empty() {
         format!("{} too few", instances(add as usize))
+    } else if other.iter().any(|i| stranded(i)) {
+        "what it shares the network or the processes of was started again".into()
     } else {
         "its container does not run".into()
     };
@@ -307,6 +310,15 @@ fn good(service: &Service, instance: &Instance) -> bool {
         instance.running() && (instance.admitted() || service.template.networks.is_empty())
     };
     ends_well && instance.fingerprint == service.fingerprint
+}
+
+/// What it shares a namespace of was started after it: that has a new one, and it is alone in the old one.
+fn stranded(service: &Service, instance: &Instance, observed: &Observed) -> bool {
+    let Some(started) = instance.condition.started_at else { return false };
+    service.template.shares().any(|owner| {
+        let mut owners = observed.instances.iter().filter(|i| i.service == owner && i.running()).peekable();
+        owners.peek().is_some() && owners.all(|i| i.condition.started_at > Some(started))
+    })
 }
 
 fn retiring(instance: &Instance) -> OldInstance {

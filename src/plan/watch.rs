@@ -190,6 +190,7 @@ mod tests {
                 last_exit: None,
             },
             endpoints: BTreeMap::new(),
+            nameless: false,
             hosts: None,
             volumes: BTreeMap::new(),
         }

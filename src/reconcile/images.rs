@@ -50,8 +50,11 @@ pub(super) async fn resolve<E: Engine>(
             Source::Built(inputs) => {
                 let Inputs { hash, order, context, warnings: said } = *inputs;
                 warnings.extend(said);
-                let tag =
-                    tags.entry(hash).or_insert_with_key(|hash| format!("{}-{name}:{hash}", project.name));
+                let tag = tags.entry(hash).or_insert_with_key(|hash| {
+                    // A new service with the same inputs gives nobody's image another name.
+                    let known = before.and_then(|before| known(before, &project.name, hash));
+                    known.unwrap_or_else(|| format!("{}-{name}:{hash}", project.name))
+                });
                 let order = BuildOrder { tag: tag.clone(), ..order };
                 images.orders.entry(tag.clone()).or_insert((order, context));
                 ImageRef { name: tag.clone(), id: String::new() }
@@ -63,6 +66,14 @@ pub(super) async fn resolve<E: Engine>(
     let missing = images.orders.keys().zip(looks).filter(|(_, found)| found.is_none());
     images.missing = missing.map(|(tag, _)| tag.clone()).collect();
     Ok(images)
+}
+
+/// The name of an image with these inputs.
+fn known(before: &Desired, project: &str, hash: &str) -> Option<String> {
+    let names = before.services.values().map(|service| &service.template.image.name);
+    let mut of_project =
+        names.filter(|name| name.strip_prefix(project).is_some_and(|rest| rest.starts_with('-')));
+    of_project.find(|name| name.rsplit_once(':').is_some_and(|(_, tag)| tag == hash)).cloned()
 }
 
 /// All answers, in the order of their questions; the first that fails ends the others.

@@ -10,10 +10,12 @@ use futures_util::future::{join, join_all};
 use tokio::time::timeout;
 
 use crate::engine::{Engine, EngineError};
+use crate::model::class::Class;
 use crate::model::desired::{Order, Service};
 use crate::model::instance::{Instance, Observed, Phase};
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
+use crate::report;
 
 use super::bring_up::{FINISH, LOOK, aside};
 use super::callers::leave_callers;
@@ -68,7 +70,15 @@ pub async fn revert<E: Engine, J: Journal>(
         results.push(match back {
             Err(RollError::Engine { .. }) => {
                 let seen = rolling.observe_old().await?;
-                rolling.bring_back(service, &seen.instances.iter().collect::<Vec<_>>()).await
+                match rolling.bring_back(service, &seen.instances.iter().collect::<Vec<_>>()).await {
+                    // It never can: what it shared is gone, or what it mounts. A run that waited for it would keep the agent
+                    // from all others, also from the one that mends this.
+                    Err(RollError::Engine { source, .. }) if source.class() == Class::Stalled => {
+                        let text = format!("{service} could not be started again: {}", report::line(&source));
+                        rolling.note(text).await.map_err(RollError::from)
+                    }
+                    back => back,
+                }
             }
             back => back,
         });

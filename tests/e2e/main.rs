@@ -31,6 +31,7 @@ mod transcripts;
 mod world;
 
 mod bad_pushes;
+mod bound;
 mod burst;
 mod changes;
 mod cleaning;

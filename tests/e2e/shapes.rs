@@ -257,27 +257,3 @@ fn what_an_anonymous_volume_holds_outlives_rolls_failures_and_the_way_back() {
     assert_eq!((world.says(WEB), kept()), ("web 1".into(), "paid".into()));
     client.all_good(&["web 1", "web 2", "api 1"]);
 }
-
-#[test]
-fn what_shares_the_network_of_another_goes_with_it() {
-    let beside = "  mesh:\n    image: agenttest-base:1\n    init: true\n    restart: always\n    stop_grace_period: 2s\n    \
-                  network_mode: service:web\n    command: [\"sleep\", \"9000\"]\n";
-    let world = World::live_with(&(COMPOSE.to_owned() + beside));
-    let client = world.client();
-    let seen = || {
-        docker(&["exec", &world.container("mesh"), "wget", "-qO-", "http://127.0.0.1:8000/web/version.txt"])
-    };
-    assert_eq!(seen(), "web 1");
-    let second = world.push_version("web", 2);
-    world.deliver(&second);
-    world.live(&second);
-    assert_eq!(seen(), "web 2");
-    world.all_well();
-    // It was with the new one already when it failed.
-    world.repo.write("web/version.txt", "web 3\n");
-    let bad = world.push_compose("[\"sleep\", \"9000\"]", "[\"false\"]");
-    world.deliver(&bad);
-    assert_eq!(world.failed(&bad).service.as_deref(), Some("mesh"));
-    assert_eq!(seen(), "web 2");
-    client.all_good(&["web 1", "web 2", "api 1"]);
-}

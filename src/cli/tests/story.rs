@@ -282,6 +282,7 @@ pub(crate) fn observed() -> Observed {
             started_at: None,
         },
         endpoints: BTreeMap::new(),
+        nameless: false,
         hosts: None,
         volumes: BTreeMap::new(),
     };

@@ -82,6 +82,7 @@ fn instance(container: &ContainerInspectResponse) -> Instance {
         image_id: container.image.clone().unwrap_or_default(),
         condition: condition(container),
         endpoints: endpoints(container, &text(labels::NETWORKS)),
+        nameless: text(labels::NETWORKS).is_empty(),
         hosts: hosts(container),
         volumes: volumes(container),
     }
@@ -125,6 +126,7 @@ fn endpoints(container: &ContainerInspectResponse, belongs: &str) -> BTreeMap<St
 }
 
 fn condition(container: &ContainerInspectResponse) -> Condition {
+    let now = chrono::Utc::now().timestamp_millis();
     let state = container.state.clone().unwrap_or_default();
     Condition {
         phase: phase(&state),
@@ -140,7 +142,8 @@ fn condition(container: &ContainerInspectResponse) -> Condition {
         last_exit: state.restarting.filter(|restarting| *restarting).and(state.exit_code),
         error: state.error.unwrap_or_default(),
         pid: state.pid.unwrap_or_default(),
-        started_at: state.started_at.as_deref().and_then(millis),
+        // Of before the clock was set back: it would stay the newest for as long.
+        started_at: state.started_at.as_deref().and_then(millis).filter(|at| *at <= now),
     }
 }
 

@@ -46,6 +46,19 @@ pub(super) fn resolve(base: &str, text: &str) -> Result<String, Refused> {
     Ok(if parts.is_empty() { ".".to_owned() } else { format!("./{}", parts.join("/")) })
 }
 
+/// A path in a container, as the engine tells it: without what says nothing (`/data/`, `/./data`).
+pub(super) fn inside(text: &str) -> String {
+    let mut parts = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 /// The same for a file that must be in the repository; without the leading `./`, the root is empty.
 pub(super) fn in_repository(base: &str, text: &str) -> Result<String, Refused> {
     let path = resolve(base, text)?;
@@ -99,5 +112,7 @@ mod tests {
         }
         assert_eq!(in_repository("stack", "/etc/hosts"), Err(Refused::Outside));
         assert_eq!(in_repository("stack", "..").as_deref(), Ok(""));
+        let said = ["/data/", "//data", "/./data/.", "/x/../data", "/../data", "/"].map(inside);
+        assert_eq!(said, ["/data", "/data", "/data", "/data", "/data", "/"]);
     }
 }

@@ -65,8 +65,10 @@ fn from_gone(
                 roll.order_reason = format!("takes over {what} from {name}");
             }
             if fresh && same_program(service, gone) {
-                let mut left = data(service, &there, &old);
-                roll.new.iter_mut().for_each(|new| new.volumes = left.next().unwrap_or_default());
+                // Not what it left behind itself when it was last there: the other has written since.
+                for (new, left) in roll.new.iter_mut().zip(data(service, &there, &old)) {
+                    new.volumes = left;
+                }
             }
             roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(name.clone()), ..old }));
             takers.insert(name.clone(), roll.service.clone());

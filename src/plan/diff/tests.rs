@@ -56,6 +56,7 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
             started_at: None,
         },
         endpoints: [(NETWORK.to_owned(), endpoint)].into(),
+        nameless: false,
         hosts: None,
         volumes: BTreeMap::new(),
     }

@@ -30,6 +30,7 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
             started_at: None,
         },
         endpoints: [("shop_default".to_owned(), endpoint)].into(),
+        nameless: false,
         hosts: None,
         volumes: Default::default(),
     }

@@ -31,7 +31,7 @@ pub(super) fn read(reader: &Reader<'_>, log: &mut Log) -> Option<Mount> {
     Some(Mount {
         place: reader.node.place.clone(),
         source,
-        target,
+        target: path::inside(&target),
         read_only: reader.is("read_only"),
         options: options(reader, log),
     })

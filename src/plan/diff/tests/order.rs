@@ -126,6 +126,47 @@ fn several_one_shots_keep_their_own_order_and_make_no_circle() {
 }
 
 #[test]
+fn what_shares_the_network_of_one_that_was_started_again_is_replaced() {
+    let mut mesh = Service { follows: vec!["app".into()], ..service("mesh", "f1", 1) };
+    mesh.template.network_mode = Some("service:app".into());
+    mesh.template.networks.clear();
+    let stack = desired(vec![service("app", "f1", 2), mesh]);
+    let mut seen: Vec<Instance> = [("app", 1), ("app", 2), ("mesh", 1)]
+        .map(|(name, number)| instance(&stack.services[name], number, None))
+        .into();
+    let mut rolled = |started: [i64; 3]| {
+        for (instance, at) in seen.iter_mut().zip(started) {
+            instance.condition.started_at = Some(at);
+        }
+        let plan = planned(&stack, Some(&stack), &world(seen.clone()), Purpose::Heal);
+        plan.rolls.into_iter().map(|roll| (roll.service, roll.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(rolled([1, 2, 3]), []);
+    assert_eq!(rolled([1, 5, 3]), [], "it may be the other's");
+    let reason = "what it shares the network or the processes of was started again";
+    assert_eq!(rolled([4, 5, 3]), [("mesh".to_owned(), reason.to_owned())]);
+}
+
+#[test]
+fn one_on_no_network_of_the_stack_serves_until_it_is_stopped() {
+    let mut old = service("web", "f1", 1);
+    old.template.network_mode = Some("bridge".into());
+    old.template.networks.clear();
+    let mut seen = instance(&old, 1, Some([172, 17, 0, 2].into()));
+    seen.endpoints.values_mut().for_each(|endpoint| endpoint.aliases.clear());
+    let serving = |seen: &Instance| {
+        let newer = Service { fingerprint: "f2".into(), ..old.clone() };
+        let before = desired(vec![old.clone()]);
+        let plan =
+            planned(&desired(vec![newer]), Some(&before), &world(vec![seen.clone()]), Purpose::Release);
+        plan.rolls[0].old[0].serving
+    };
+    assert!(!serving(&seen), "on a network that gives names it has lost its own");
+    seen.nameless = true;
+    assert!(serving(&seen));
+}
+
+#[test]
 fn what_an_anonymous_volume_holds_is_taken_over_and_never_written_to_by_two() {
     let before = desired(vec![service("db", "f1", 2)]);
     let mut seen: Vec<Instance> =
