@@ -33,6 +33,7 @@ use crate::plan::diff::Plan;
 pub use bring_up::{bring_up, bring_up_proxy};
 pub use callers::leave_callers;
 pub use folder::{forget_old, shown};
+pub use gate::ask_who_stays;
 pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;
 pub use revert::revert;

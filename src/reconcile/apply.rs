@@ -87,6 +87,9 @@ impl<E: Engine> Act<'_, E> {
 
     async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
+        if matches!(live, Live::New { .. }) {
+            roll::ask_who_stays(&rolling, observed).await?;
+        }
         roll::bring_up(&rolling, observed).await?;
         self.journal.write(Entry::Switching).await?;
         roll::refresh(&rolling).await?;

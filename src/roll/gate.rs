@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Service;
-use crate::model::instance::{Condition, InstanceId, Phase};
+use crate::model::instance::{Condition, InstanceId, Observed, Phase};
 use crate::plan::verdict::{Look, Verdict, one_shot, verdict};
 
 use super::{Journal, RollError, Rolling, probe, sockets};
@@ -31,6 +31,29 @@ pub(super) struct Since {
     pub(super) restarts: i64,
     /// It is not taken for good before this.
     pub(super) least: Duration,
+}
+
+/// A new question is asked of the instances that stay, too: where they have no answer to it they could neither be brought
+/// back behind it nor be mended.
+pub async fn ask_who_stays<E: Engine, J: Journal>(
+    rolling: &Rolling<'_, E, J>,
+    observed: &Observed,
+) -> Result<(), RollError> {
+    let Some(before) = rolling.before else { return Ok(()) };
+    for (name, service) in &rolling.desired.services {
+        let rolls = rolling.plan.rolls.iter().any(|roll| roll.service == *name);
+        let new = |before: &Service| before.gate.probe != service.gate.probe;
+        if rolls || service.one_shot || !before.services.get(name).is_some_and(new) {
+            continue;
+        }
+        let there = observed.instances.iter().filter(|i| i.service == *name && i.running() && !i.dismissed());
+        for instance in there {
+            let since = Since { restarts: instance.condition.restarts, ..Since::default() };
+            let address = rolling.address(service, None, &instance.id).await?;
+            rolling.wait_for(service, &instance.id, address, since).await?;
+        }
+    }
+    Ok(())
 }
 
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {

@@ -156,3 +156,19 @@ fn a_revision_waits_for_its_required_checks() {
     let expected = format!("GET /repos/acme/shop/commits/{first}/check-runs?check_name=test&per_page=100");
     assert!(asked[0].starts_with(&expected) && asked[0].ends_with(" bearer a-token"), "{asked:?}");
 }
+
+#[test]
+fn a_new_probe_that_what_runs_has_no_answer_to_is_refused() {
+    let world = World::live_at_once();
+    let web = world.container("web");
+    let bad = world.push_compose("agent.probe: /web/version.txt", "agent.probe: /web/ready");
+    world.deliver(&bad);
+    let failure = world.failed(&bad);
+    assert_eq!(failure.service.as_deref(), Some("web"));
+    assert!(failure.message.contains("404"), "{failure:?}");
+    // Its build context is what it serves.
+    let good = world.push_compose("agent.probe: /web/ready", "agent.probe: /web/Dockerfile");
+    world.deliver(&good);
+    world.live(&good);
+    assert_eq!(world.container("web"), web);
+}
