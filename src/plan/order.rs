@@ -41,7 +41,11 @@ fn impossible(service: &Service) -> Option<String> {
         return Some(format!("publishes port {port} of the host, which only one can hold"));
     }
     let fixed = service.networks.values().find_map(|network| network.ipv4_address.as_deref());
-    fixed.map(|address| format!("ipv4_address fixes {address}"))
+    if let Some(address) = fixed {
+        return Some(format!("ipv4_address fixes {address}"));
+    }
+    let fixed = service.networks.values().find_map(|network| network.mac_address.as_deref());
+    fixed.map(|address| format!("mac_address fixes {address}"))
 }
 
 fn dangerous(mount: &Mount) -> Option<String> {
@@ -103,6 +107,9 @@ mod tests {
         let attached = Attachment { ipv4_address: Some("10.9.0.7".into()), ..Attachment::default() };
         let fixed = Service { networks: [("default".to_owned(), attached)].into(), ..Service::default() };
         assert_eq!(order(&fixed, 1), (Order::StopFirst, "ipv4_address fixes 10.9.0.7".into()));
+        let attached = Attachment { mac_address: Some("02:42:ac:11:00:07".into()), ..Attachment::default() };
+        let fixed = Service { networks: [("default".to_owned(), attached)].into(), ..Service::default() };
+        assert_eq!(order(&fixed, 1), (Order::StopFirst, "mac_address fixes 02:42:ac:11:00:07".into()));
     }
 
     #[test]
