@@ -11,6 +11,7 @@ mod head;
 mod links;
 mod render;
 mod routes;
+mod text;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ pub use head::{generation, is_edited, origin};
 pub use links::{Links, SEVERAL, links, upstream_of, with_others};
 pub use render::{leave_unpublished, render, upstream_name};
 pub use routes::{nginx_service, routes};
+pub use text::text;
 
 /// The addresses of each service's instances that take requests. A service without one answers 503 on its paths.
 pub type Upstreams = BTreeMap<String, Vec<Ipv4Addr>>;

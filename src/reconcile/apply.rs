@@ -78,7 +78,7 @@ impl<E: Engine> Act<'_, E> {
             return Ok(());
         }
         let upstreams = upstreams::planned(self.desired, self.plan, observed);
-        let text = self.text(&upstreams)?;
+        let text = self.text(&upstreams, observed)?;
         let old = self.world.proxy_instance(self.desired, observed, |_| false);
         // A new nginx reads it with its own program: the old one's opinion would be beside the point.
         let running = old.filter(|_| !self.proxy_rolls());
@@ -164,7 +164,7 @@ impl<E: Engine> Act<'_, E> {
         if self.desired.proxy().is_none() {
             return Ok(upstreams);
         }
-        let text = self.text(&upstreams)?;
+        let text = self.text(&upstreams, seen)?;
         let probes = self.changed_routes();
         if self.proxy_rolls() {
             // The file first: the new nginx starts with it.
@@ -215,8 +215,8 @@ impl<E: Engine> Act<'_, E> {
         rolled.chain(refreshed).chain(self.changed_routes().into_iter().map(|route| route.service)).collect()
     }
 
-    fn text(&self, upstreams: &nginx::Upstreams) -> Result<String, Trouble> {
-        let text = nginx::render(&self.desired.routes, upstreams, &self.desired.nginx);
+    fn text(&self, upstreams: &nginx::Upstreams, observed: &Observed) -> Result<String, Trouble> {
+        let text = nginx::text(self.desired, upstreams, observed);
         text.map_err(|problem| vec![problem].into())
     }
 

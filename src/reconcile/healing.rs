@@ -92,7 +92,7 @@ impl<E: Engine> Reconciler<E> {
             return Ok(false);
         }
         let upstreams = upstreams::observed(desired, observed, |_| false);
-        let text = nginx::render(&desired.routes, &upstreams, &desired.nginx);
+        let text = nginx::text(desired, &upstreams, observed);
         let text = text.map_err(|problem| vec![problem])?;
         let live = self.live_text(desired).unwrap_or_default();
         if self.is_edited(desired) {

@@ -102,7 +102,7 @@ impl<E: Engine> Reconciler<E> {
         let others: BTreeSet<&str> =
             ours.map(|instance| &instance.id).chain(idle).map(|id| id.0.as_str()).collect();
         let upstreams = upstreams::observed(before, &observed, |id| others.contains(id));
-        let text = nginx::render(&before.routes, &upstreams, &before.nginx);
+        let text = nginx::text(before, &upstreams, &observed);
         text.map(Some).map_err(|problem| vec![problem].into())
     }
 }

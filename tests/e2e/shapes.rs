@@ -241,6 +241,10 @@ fn what_an_anonymous_volume_holds_outlives_rolls_failures_and_the_way_back() {
     let first = world.repo.push("the first version");
     world.start();
     world.live(&first);
+    // Requests wait while it is replaced, for which nginx must not take their time from the app.
+    let file = std::fs::read_to_string(world.state().join("nginx/nginx.conf")).unwrap();
+    assert_eq!(file.matches("proxy_read_timeout 100s;").count(), 1, "{file}");
+    world.all_well();
     docker(&["exec", &world.container("web"), "touch", "/data/paid"]);
     let kept = || docker(&["exec", &world.container("web"), "ls", "/data"]);
     let client = world.client();
