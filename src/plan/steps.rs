@@ -4,7 +4,7 @@
 //! A one-shot belongs to the step of the service that comes after it: when it fails, that one is not replaced.
 
 use crate::model::desired::Desired;
-use crate::model::route::Route;
+use crate::model::route::{Options, Route};
 
 use super::diff::{Plan, Roll};
 
@@ -85,7 +85,8 @@ fn moved<'a>(desired: &'a Desired, before: Option<&'a Desired>) -> Option<&'a Ro
     })
 }
 
-/// The stack while some services are still what they were: these, nginx, and whatever goes at the end.
+/// The stack while some services are still what they were: these, nginx, and whatever goes at the end. What nginx has of
+/// this machine is no release's.
 fn between(desired: &Desired, before: Option<&Desired>, pending: &[&str]) -> Desired {
     let done = |name: &str| {
         let service = desired.services.get(name);
@@ -98,6 +99,7 @@ fn between(desired: &Desired, before: Option<&Desired>, pending: &[&str]) -> Des
     let new_routes = new.routes.iter().filter(|route| done(&route.service));
     let known = |name: &str| new.networks.iter().any(|network| network.name == name);
     let old_networks = old.flat_map(|old| &old.networks).filter(|network| !known(&network.name));
+    let Options { trusted, published, dashboard, .. } = new.nginx.clone();
     Desired {
         services: old_services
             .chain(new_services)
@@ -105,7 +107,7 @@ fn between(desired: &Desired, before: Option<&Desired>, pending: &[&str]) -> Des
             .collect(),
         routes: old_routes.chain(new_routes).cloned().collect(),
         networks: new.networks.iter().chain(old_networks).cloned().collect(),
-        nginx: before.unwrap_or(new).nginx.clone(),
+        nginx: Options { trusted, published, dashboard, ..before.unwrap_or(new).nginx.clone() },
         ..new.clone()
     }
 }

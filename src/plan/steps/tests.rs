@@ -4,6 +4,7 @@ use super::*;
 use crate::model::desired::{Order, Service};
 use crate::model::instance::InstanceId;
 use crate::model::place::Place;
+use crate::model::route::Options;
 use crate::plan::diff::{NewInstance, OldInstance, Removal};
 
 fn service(name: &str, fingerprint: &str) -> Service {
@@ -167,4 +168,18 @@ fn a_path_that_another_service_takes_over_is_found() {
     assert_eq!(moved(&after, Some(&before)), None);
     after.routes.iter_mut().find(|route| route.service == "web").unwrap().path = "/api/".into();
     assert_eq!(moved(&after, Some(&before)).map(|route| route.service.as_str()), Some("web"));
+}
+
+#[test]
+fn between_two_steps_nginx_is_what_it_was_but_publishes_for_this_machine() {
+    let mut before = stack("old", 1, &["api", "nginx", "web"]);
+    let mut after = stack("new", 2, &["api", "nginx", "web"]);
+    before.nginx.ipv6 = true;
+    before.nginx.trusted = vec!["10.0.0.1".into()];
+    after.nginx.trusted = vec!["10.0.0.2".into()];
+    after.nginx.published = Some("/webhooks/".to_owned().try_into().unwrap());
+    after.nginx.dashboard = Some("agent.example.com/".to_owned().try_into().unwrap());
+    let steps = steps(&plan(&after, &["api", "web"], &[]), &after, Some(&before));
+    assert_eq!(steps[0].desired.nginx, Options { ipv6: true, ..after.nginx.clone() });
+    assert_eq!(steps[1].desired.nginx, after.nginx);
 }
