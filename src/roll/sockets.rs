@@ -88,9 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn headings_and_loopback_are_passed_over() {
+    fn headings_are_passed_over() {
         assert!(socket("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
-        assert!(socket("   0: 0B00007F:9E6B 00000000:0000 0A 0:0 0:0 0 0 0 1").unwrap().loopback);
+    }
+
+    #[test]
+    fn who_listens_on_loopback_listens_for_nobody_else() {
+        let listener = std::net::TcpListener::bind("127.0.0.11:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!listening(i64::from(std::process::id())).unwrap().contains(&port));
     }
 
     #[test]

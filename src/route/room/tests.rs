@@ -108,6 +108,27 @@ async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
 }
 
 #[tokio::test]
+async fn nothing_is_stopped_while_somebody_is_on_the_way_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
+    let waiting = ask(folder.path(), "hello").await;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let to = listener.local_addr().unwrap();
+    drop(listener);
+    room.let_on(vec![to.to_string().parse().unwrap()]);
+    while ENTERING.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let reached = tokio::spawn(async move {
+        sleep(Duration::from_millis(300)).await;
+        TcpListener::bind(to).await.unwrap().accept().await.unwrap()
+    });
+    all_entered().await;
+    assert!(reached.is_finished());
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn who_leaves_makes_room_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let room = Room::open(folder.path(), vec![OF]).unwrap();
