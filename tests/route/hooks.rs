@@ -37,10 +37,10 @@ fn listen(folder: &Path) -> DropGuard {
     stop.drop_guard()
 }
 
-async fn serve_published(site: &Site, published: &str) {
+async fn serve_published(site: &Site, published: &str, trusted: Vec<String>) {
     let app = site.app("web", "I am web").await;
     let published = Some(published.to_owned().try_into().unwrap());
-    let options = Options { published, ..Options::default() };
+    let options = Options { published, trusted, ..Options::default() };
     let upstreams = upstreams(&[("web", app.address)]);
     site.serve_text(&render(&[route("web", "/")], &upstreams, &options).unwrap()).await;
 }
@@ -61,7 +61,7 @@ async fn post(site: &Site, path: &str, forwarded: &str, body: Vec<u8>) -> (u16, 
 async fn a_webhook_reaches_the_socket_with_its_senders_address() {
     let site = Site::new("hooks-peer").await;
     let _listening = listen(site.folder.path());
-    serve_published(&site, "/in/").await;
+    serve_published(&site, "/in/", Vec::new()).await;
     let us = IpAddr::from(site.host());
     // Whatever the sender says of itself, and it cannot get more than its share by it.
     for forged in ["9.9.9.1", "9.9.9.2, 9.9.9.3", ""] {
@@ -77,10 +77,27 @@ async fn a_webhook_reaches_the_socket_with_its_senders_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_trusted_proxy_each_sender_has_a_share_of_its_own() {
+    let site = Site::new("hooks-proxied").await;
+    let _listening = listen(site.folder.path());
+    let trusted = vec![site.host().to_string()];
+    serve_published(&site, "/in/", trusted).await;
+    for sender in ["203.0.113.7", "203.0.113.8"] {
+        let said = (200, format!("/webhooks/github Ip({sender}) 3"));
+        for _ in 0..3 {
+            assert_eq!(post(&site, "/in/github", sender, b"abc".to_vec()).await, said);
+        }
+        // Whatever it says of itself: the proxy in front adds who it is.
+        let forged = format!("9.9.9.9, {sender}");
+        assert_eq!(post(&site, "/in/github", &forged, b"abc".to_vec()).await.0, 429);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_posts_of_bounded_size_pass() {
     let site = Site::new("hooks-bounds").await;
     let _listening = listen(site.folder.path());
-    serve_published(&site, "/webhooks/").await;
+    serve_published(&site, "/webhooks/", Vec::new()).await;
     assert_eq!(status(site.address(), 80, "x", "/webhooks/github").await, Ok(405));
     let largest = vec![b'x'; 25 << 20];
     let (status, said) = post(&site, "/webhooks/github", "", largest.clone()).await;
@@ -98,7 +115,7 @@ async fn only_posts_of_bounded_size_pass() {
 async fn without_an_agent_only_its_own_path_fails() {
     let site = Site::new("hooks-down").await;
     // nginx starts although there was never a socket.
-    serve_published(&site, "/webhooks/").await;
+    serve_published(&site, "/webhooks/", Vec::new()).await;
     let hook = async || post(&site, "/webhooks/github", "", b"abc".to_vec()).await.0;
     assert_eq!(hook().await, 502);
     assert_eq!(status(site.address(), 80, "x", "/").await, Ok(200));

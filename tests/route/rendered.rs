@@ -188,7 +188,7 @@ fn the_agents_webhooks_are_published_for_every_host() {
     nginx::accepts(&text);
     // The other hosts of port 80, and the one that is named; not the extra port.
     assert_eq!(text.matches("location /webhooks/ {").count(), 2);
-    let shown = text.lines().skip_while(|line| !line.contains("The agent's own webhooks")).take(10);
+    let shown = text.lines().skip_while(|line| !line.contains("The agent's own webhooks")).take(12);
     insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"), @r#"
             # The agent's own webhooks, on the socket beside this file: answered by 502 while the agent is down. What was
             # sent is read to its end first, so that a slow sender keeps no one else waiting.
@@ -199,6 +199,8 @@ fn the_agents_webhooks_are_published_for_every_host() {
                 }
                 client_max_body_size 25m;
                 client_body_buffer_size 256k;
+                # Each sender has a share of its own: whoever stands in front of nginx is none.
+                proxy_set_header X-Forwarded-For $remote_addr;
                 proxy_pass http://unix:/etc/nginx/agent/hooks.sock:/webhooks/;
     "#);
 }
