@@ -1,5 +1,5 @@
 //! nginx as a transaction: try the new configuration aside, swap the file in one step, reload, see that new
-//! workers answer and that the routes lead somewhere, or put the old file back.
+//! workers answer, or put the old file back; then see that the routes lead somewhere.
 //!
 //! What only goes to another instance needs no reload: the routes follow links in the same folder, and these are
 //! changed all at once.
@@ -125,14 +125,14 @@ impl<E: Engine> Nginx<'_, E> {
         if finished.code == 0 { Ok(()) } else { Err(fault::refused(&finished.output, text)) }
     }
 
-    /// Makes a checked text the live one. When this returns, each of `probes` has led to an answer, and every request
-    /// goes to the instances that it names, or, after a reload, every one on a new connection: kept ones follow
-    /// within the options' linger. If nginx does not run, only the files are swapped.
+    /// Makes a checked text the live one. When this returns, every request goes to the instances that it names, or, after
+    /// a reload, every one on a new connection: kept ones follow within the options' linger. If nginx does not run, only
+    /// the files are swapped.
     ///
     /// # Errors
-    /// nginx did not take it, or a route leads nowhere. The file from before is live again then, unless the
-    /// error is [`RouteError::NotRestored`].
-    pub async fn switch(&self, text: &str, probes: &[Route]) -> Result<Switched, RouteError> {
+    /// nginx did not take it. The file from before is live again then, unless the error is
+    /// [`RouteError::NotRestored`].
+    pub async fn switch(&self, text: &str) -> Result<Switched, RouteError> {
         let folder = Folder(self.folder);
         let old = folder.read(LIVE).await?;
         let edited = match &old {
@@ -152,7 +152,7 @@ impl<E: Engine> Nginx<'_, E> {
             folder.write(LIVE, text.as_bytes()).await?;
         }
         let Some(running) = &self.running else { return Ok(Switched { reloaded: false, edited }) };
-        match self.adopt(running, text, probes).await {
+        match self.adopt(running, text).await {
             Ok(reloaded) => Ok(Switched { reloaded, edited }),
             Err(failure) => Err(self.put_back(running, old.as_deref(), failure).await),
         }
@@ -216,16 +216,56 @@ impl<E: Engine> Nginx<'_, E> {
         folder.lead(&with_others(&links, &others), &back, &self.away).await
     }
 
-    async fn adopt(&self, running: &Running, text: &str, probes: &[Route]) -> Result<bool, RouteError> {
+    /// Waits until each of these routes has led to an answer, which may take long. Nothing is done if nginx does not run.
+    ///
+    /// # Errors
+    /// One leads nowhere. What is live stays so: only whoever has switched knows where requests should go instead.
+    pub async fn reach(&self, routes: &[Route]) -> Result<(), RouteError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let probes = routes.iter().map(|route| self.probe(running, route));
+        futures_util::future::try_join_all(probes).await.map(drop)
+    }
+
+    async fn adopt(&self, running: &Running, text: &str) -> Result<bool, RouteError> {
         let wanted = generation(text);
         // Only comments differ, or an agent that was killed had come this far.
         let reloaded = wanted.is_none() || self.answering(running).await.as_deref() != wanted;
         if reloaded {
             self.reload(running, wanted).await?;
         }
-        let probes = probes.iter().map(|route| probe(running.address, route));
-        futures_util::future::try_join_all(probes).await?;
         Ok(reloaded)
+    }
+
+    /// Asks nginx for a route's path until something other than nginx itself answers.
+    async fn probe(&self, running: &Running, route: &Route) -> Result<(), RouteError> {
+        let nginx = running.address;
+        let host = match route.host.as_deref() {
+            Some(host) => host.replace('*', "agent-probe"),
+            None => nginx.to_string(),
+        };
+        let at = SocketAddrV4::new(nginx, route.listen);
+        let begin = Instant::now();
+        loop {
+            let last = match ask::get(at, &host, &route.path, ANSWER).await {
+                // 502, 503 and 504 are nginx's own words for a service that does not answer. An app that says so
+                // itself is no better to send people to.
+                Ok(answer) if !matches!(answer.status, 502..=504) => return Ok(()),
+                Ok(answer) => Unanswered::Status(answer.status),
+                // Something has the request: a long poll, or a stream whose first event is late.
+                Err(Unanswered::Slow { .. }) => return Ok(()),
+                Err(silence) => silence,
+            };
+            if begin.elapsed() >= PROBE {
+                let (service, place) = (route.service.clone(), route.place.clone());
+                return Err(RouteError::LeadsNowhere {
+                    service,
+                    place,
+                    path: route.path.clone(),
+                    source: last,
+                });
+            }
+            sleep(PROBE_PAUSE).await;
+        }
     }
 
     /// Tells nginx to read the live file and waits until only that answers.
@@ -294,30 +334,4 @@ impl<E: Engine> Nginx<'_, E> {
 fn runs(live: &[u8], wanted: &str) -> bool {
     let live = String::from_utf8_lossy(live);
     generation(&live) == Some(wanted) && !is_edited(&live)
-}
-
-/// Asks nginx for a route's path until something other than nginx itself answers.
-async fn probe(nginx: Ipv4Addr, route: &Route) -> Result<(), RouteError> {
-    let host = match route.host.as_deref() {
-        Some(host) => host.replace('*', "agent-probe"),
-        None => nginx.to_string(),
-    };
-    let at = SocketAddrV4::new(nginx, route.listen);
-    let begin = Instant::now();
-    loop {
-        let last = match ask::get(at, &host, &route.path, ANSWER).await {
-            // 502, 503 and 504 are nginx's own words for a service that does not answer. An app that says so
-            // itself is no better to send people to.
-            Ok(answer) if !matches!(answer.status, 502..=504) => return Ok(()),
-            Ok(answer) => Unanswered::Status(answer.status),
-            // Something has the request: a long poll, or a stream whose first event is late.
-            Err(Unanswered::Slow { .. }) => return Ok(()),
-            Err(silence) => silence,
-        };
-        if begin.elapsed() >= PROBE {
-            let (service, place) = (route.service.clone(), route.place.clone());
-            return Err(RouteError::LeadsNowhere { service, place, path: route.path.clone(), source: last });
-        }
-        sleep(PROBE_PAUSE).await;
-    }
 }

@@ -96,9 +96,8 @@ impl<E: Engine> Act<'_, E> {
         let seen = self.world.engine.observe(&self.desired.stack).await?;
         // No request may come through nginx to a new instance that calls an old one.
         rolling.lead_to_new(&seen).await;
-        let upstreams = self.route(&rolling, observed, &seen).await?;
+        self.route(&rolling, observed, &seen).await?;
         self.journal.switched(live).await?;
-        self.let_on(&upstreams).await;
         self.world.gap.end();
         self.world.whereabouts.live(self.desired);
         Ok(())
@@ -132,7 +131,7 @@ impl<E: Engine> Act<'_, E> {
         if let Some((text, before)) = back {
             let running = self.world.proxy_instance(before, &observed, |run| run == self.run);
             if let Some(nginx) = self.world.nginx(before, running) {
-                Nginx { away: self.away(), ..nginx }.switch(&text, &[]).await?;
+                Nginx { away: self.away(), ..nginx }.switch(&text).await?;
             }
         }
         let kept = roll::revert(&self.rolling(), keep).await;
@@ -152,26 +151,25 @@ impl<E: Engine> Act<'_, E> {
         Ok(this_step.into_iter().any(|logged| matches!(logged.entry, Entry::Switching)))
     }
 
-    /// `observed` is from before the run, `seen` from now.
+    /// When this returns, requests go to the new instances, and so do those that have waited. `observed` is from before
+    /// the run, `seen` from now.
     async fn route(
         &self,
         rolling: &Rolling<'_, E, RunJournal>,
         observed: &Observed,
         seen: &Observed,
-    ) -> Result<nginx::Upstreams, Trouble> {
+    ) -> Result<(), Trouble> {
         let retired: BTreeSet<&str> = self.retired();
         let upstreams = upstreams::observed(self.desired, seen, |id| retired.contains(id));
         if self.desired.proxy().is_none() {
-            return Ok(upstreams);
+            self.let_on(&upstreams).await;
+            return Ok(());
         }
         let text = self.text(&upstreams, seen)?;
-        let probes = self.changed_routes();
         if self.proxy_rolls() {
             // The file first: the new nginx starts with it.
-            self.with_nginx(None, async |nginx: Nginx<'_, E>| {
-                Ok(nginx.switch(&text, &[]).await.map(drop)?)
-            })
-            .await?;
+            self.with_nginx(None, async |nginx: Nginx<'_, E>| Ok(nginx.switch(&text).await.map(drop)?))
+                .await?;
             // The old one ends when it has answered what it was asked, and so not before these.
             self.let_on(&upstreams).await;
             roll::bring_up_proxy(rolling).await?;
@@ -188,15 +186,18 @@ impl<E: Engine> Act<'_, E> {
         let away =
             self.away().into_iter().filter(|at| !there.values().flatten().any(|to| to == at)).collect();
         let edited = self
-            .with_nginx(running, async |nginx: Nginx<'_, E>| {
-                Ok(Nginx { away, ..nginx }.switch(&text, &probes).await?.edited)
+            .with_nginx(running.clone(), async |nginx: Nginx<'_, E>| {
+                Ok(Nginx { away, ..nginx }.switch(&text).await?.edited)
             })
             .await?;
+        // A route may answer late, and whoever has waited for another service has waited long enough.
+        self.let_on(&upstreams).await;
         if let Some(path) = edited {
             let text = format!("somebody had edited nginx.conf by hand: kept as {}", path.display());
             self.journal.write(Entry::Note { text }).await?;
         }
-        Ok(upstreams)
+        let routes = self.changed_routes();
+        self.with_nginx(running, async |nginx: Nginx<'_, E>| Ok(nginx.reach(&routes).await?)).await
     }
 
     /// Routes that lead somewhere new: only these are asked, the others answer as before.

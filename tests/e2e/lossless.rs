@@ -140,6 +140,52 @@ fn requests_wait_for_several_that_stop_first() {
     lost_nothing(loads, 2);
 }
 
+/// `web` stops first and takes a moment; `api` has another route.
+fn beside_another_route() -> World {
+    let mut world = World::empty();
+    let stops = "build: ./web\n    deploy: {update_config: {order: stop-first}}\n    command: \
+                 [sh, -c, \"sleep 1; exec nginx -c /www/web/nginx.conf -g 'daemon off;'\"]";
+    let probe = "agent.probe: /api/version.txt";
+    let compose = sturdy(&world).replace("build: ./web", stops);
+    let more = "agent.route.more.path: /more\n      agent.route.more.port: \"8000\"";
+    let compose = compose.replace(probe, &format!("{probe}\n      {more}"));
+    let script = "#!/bin/sh\nsleep 25\nprintf \"Content-Type: text/plain\\r\\n\\r\\nlate\"\n";
+    world.repo.write("api/slow", script);
+    let placed =
+        "RUN mkdir /www/cgi-bin && mv /www/api/slow /www/cgi-bin/ && chmod +x /www/cgi-bin/slow\nCMD";
+    world.repo.write("api/Dockerfile", crate::stack::dockerfile("api").replace("CMD", placed));
+    live(&mut world, &compose);
+    world
+}
+
+#[test]
+fn nobody_waits_longer_because_a_route_of_another_service_answers_late() {
+    let world = beside_another_route();
+    let load = Load::start(world.port, WEB, Kind::New, 10);
+    world.repo.write("web/version.txt", "web 2\n");
+    let second = world.push_compose("agent.route.more.path: /more", "agent.route.more.path: /cgi-bin/slow");
+    world.deliver(&second);
+    world.live(&second);
+    let (_, seen) = load.stop();
+    assert_eq!((seen.failed, seen.flips), (0, 1), "{seen:?}");
+    assert!(seen.slowest < 8000.0, "{seen:?}");
+}
+
+#[test]
+fn nobody_is_lost_on_the_way_back_from_a_route_of_another_service_that_leads_nowhere() {
+    let world = beside_another_route();
+    let load = Load::start(world.port, WEB, Kind::New, 20);
+    world.repo.write("web/version.txt", "web 2\n");
+    let bad = world.push_compose("agent.route.more.port: \"8000\"", "agent.route.more.port: \"8001\"");
+    world.deliver(&bad);
+    let failure = world.failed(&bad);
+    assert!(failure.message.contains("leads nowhere"), "{failure:?}");
+    assert_eq!(world.says(WEB), "web 1");
+    let (_, seen) = load.stop();
+    assert_eq!(seen.failed, 0, "{seen:?}");
+    assert_eq!(seen.versions.len(), 2, "nobody came to the new one: {seen:?}");
+}
+
 #[test]
 fn on_the_way_back_nobody_waits_for_what_another_service_has_to_finish() {
     let mut world = World::empty();

@@ -70,7 +70,7 @@ impl Site {
     }
 
     pub(crate) async fn serve_text(&self, text: &str) {
-        self.nginx().switch(text, &[]).await.unwrap();
+        self.nginx().switch(text).await.unwrap();
         let App { id, address } = self.start(&self.template).await;
         *self.running.borrow_mut() = Some(Running { id, address });
         self.until_up().await;

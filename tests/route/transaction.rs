@@ -24,7 +24,7 @@ async fn a_switch_under_load_loses_nothing() {
         load.goes_on_for(50).await;
         let text = text(&routes, &upstreams(&[("web", new.address)]));
         site.nginx().check(&text).await.unwrap();
-        let switched = site.nginx().switch(&text, &routes).await.unwrap();
+        let switched = site.nginx().switch(&text).await.unwrap();
         assert_eq!(switched, Switched { reloaded: false, edited: None });
         // From here on no request begins at the old one; those that had begun have ended.
         load.goes_on_for(20).await;
@@ -49,7 +49,7 @@ async fn kept_connections_follow_at_once() {
         let new = site.app("web", &format!("version {version} (end)")).await;
         load.goes_on_for(50).await;
         let text = text(&routes, &upstreams(&[("web", new.address)]));
-        assert!(!site.nginx().switch(&text, &routes).await.unwrap().reloaded);
+        assert!(!site.nginx().switch(&text).await.unwrap().reloaded);
         site.engine.remove(&old.id).await.unwrap();
         load.goes_on_for(50).await;
         old = new;
@@ -70,7 +70,7 @@ async fn after_a_reload_kept_connections_are_good_until_they_are_said_to_end() {
     for version in 2..=4 {
         load.goes_on_for(50).await;
         site.nginx().check(&text(version)).await.unwrap();
-        assert!(site.nginx().switch(&text(version), &routes(version)).await.unwrap().reloaded);
+        assert!(site.nginx().switch(&text(version)).await.unwrap().reloaded);
     }
     load.goes_on_for(50).await;
     let lost = load.lost().await;
@@ -94,7 +94,7 @@ async fn an_upload_goes_to_the_instance_that_is_live_at_its_end() {
     // nginx has looked at the first half.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let new = site.app("web", "version 1").await;
-    site.nginx().switch(&text(&routes, &upstreams(&[("web", new.address)])), &[]).await.unwrap();
+    site.nginx().switch(&text(&routes, &upstreams(&[("web", new.address)]))).await.unwrap();
     site.engine.remove(&old.id).await.unwrap();
     stream.write_all(b"def").await.unwrap();
     let mut answer = String::new();
@@ -114,7 +114,7 @@ async fn a_service_that_gets_a_second_instance_loses_nothing() {
     site.serve_text(&one).await;
     let load = Load::on(site.address(), "/web/");
     for text in [&both, &one, &both, &one] {
-        assert!(site.nginx().switch(text, &routes).await.unwrap().reloaded);
+        assert!(site.nginx().switch(text).await.unwrap().reloaded);
         load.goes_on_for(20).await;
     }
     assert_eq!(load.lost().await, [""; 0]);
@@ -157,7 +157,7 @@ async fn a_configuration_that_nginx_does_not_take_is_put_back() {
     let load = Load::on(site.address(), "/a/");
     // Not checked, so that the reload itself is what fails.
     let bad = text(&[Route { body_size: Some("lots".into()), ..route("a", "/a/") }], &upstreams);
-    let error = site.nginx().switch(&bad, &[]).await.unwrap_err();
+    let error = site.nginx().switch(&bad).await.unwrap_err();
     let message = error.to_string();
     assert!(
         message.starts_with("nginx did not answer with the new configuration within 10 s: "),
@@ -170,7 +170,7 @@ async fn a_configuration_that_nginx_does_not_take_is_put_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_that_leads_nowhere_is_put_back() {
+async fn a_route_that_leads_nowhere_is_told_and_taken_back() {
     let site = Site::new("nowhere").await;
     let app = site.app("a", "I am a").await;
     let upstreams = upstreams(&[("a", app.address)]);
@@ -179,10 +179,12 @@ async fn a_route_that_leads_nowhere_is_put_back() {
     let load = Load::on(site.address(), "/a/");
     let deaf = Route { port: 8001, ..route("a", "/b/") };
     let routes = [route("a", "/a/"), deaf.clone()];
-    let error = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap_err();
+    site.nginx().switch(&text(&routes, &upstreams)).await.unwrap();
+    let error = site.nginx().reach(&routes).await.unwrap_err();
+    assert_eq!(error.class(), Class::Stalled);
     assert_eq!(error.to_string(), "the route /b/ of service a (compose.yaml:3:7) leads nowhere");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "nginx answers 502 for it");
-    assert_eq!(site.live(), live);
+    site.nginx().switch(&live).await.unwrap();
     assert_eq!(status(site.address(), 80, "x", "/b/").await, Ok(404));
     load.goes_on_for(20).await;
     assert_eq!(load.lost().await, [""; 0]);
@@ -197,8 +199,8 @@ async fn a_route_that_answers_late_leads_somewhere() {
     let upstreams = upstreams(&[("a", site.host())]);
     site.serve(&[Route { port, ..route("a", "/a/") }], &upstreams).await;
     let routes = [Route { port, ..route("a", "/a/") }, Route { port, ..route("a", "/b/") }];
-    let switched = site.nginx().switch(&text(&routes, &upstreams), &routes[1..]).await.unwrap();
-    assert!(switched.reloaded);
+    assert!(site.nginx().switch(&text(&routes, &upstreams)).await.unwrap().reloaded);
+    site.nginx().reach(&routes[1..]).await.unwrap();
 }
 
 /// Workers of either text find an instance, whatever links are left.
@@ -215,11 +217,11 @@ async fn several_instances_lose_nothing_on_the_way_back() {
     let load = Load::on(site.address(), "/web/");
     let routes = [web, Route { port: 8001, ..route("web", "/deaf/") }];
     for _ in 0..3 {
-        site.nginx().switch(&text(&routes, &new), &routes).await.unwrap_err();
-        assert_eq!(site.live(), live);
+        site.nginx().switch(&text(&routes, &new)).await.unwrap();
+        site.nginx().reach(&routes).await.unwrap_err();
         load.goes_on_for(20).await;
         // As whoever brings the old ones back does.
-        site.nginx().switch(&live, &[]).await.unwrap();
+        site.nginx().switch(&live).await.unwrap();
         site.nginx().lead().await.unwrap();
         load.goes_on_for(20).await;
     }
@@ -235,12 +237,12 @@ async fn edits_by_hand_are_kept_aside() {
     site.serve(&routes, &upstreams).await;
     let edited = site.live().replace("server_tokens off", "server_tokens on");
     std::fs::write(site.folder.path().join(LIVE), &edited).unwrap();
-    let switched = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap();
+    let switched = site.nginx().switch(&text(&routes, &upstreams)).await.unwrap();
     let kept = site.folder.path().join("nginx.conf.edited-1");
     assert_eq!(switched.edited.as_ref(), Some(&kept));
     assert_eq!(std::fs::read_to_string(kept).unwrap(), edited);
     assert_eq!(site.live(), text(&routes, &upstreams));
-    let again = site.nginx().switch(&text(&routes, &upstreams), &routes).await.unwrap();
+    let again = site.nginx().switch(&text(&routes, &upstreams)).await.unwrap();
     assert_eq!(again, Switched { reloaded: false, edited: None });
 }
 
@@ -254,7 +256,7 @@ async fn a_label_that_only_moved_does_not_reload() {
     routes[0].place.line += 1;
     let moved = text(&routes, &upstreams);
     assert_ne!(site.live(), moved);
-    let switched = site.nginx().switch(&moved, &routes).await.unwrap();
+    let switched = site.nginx().switch(&moved).await.unwrap();
     assert!(!switched.reloaded);
     assert_eq!(site.live(), moved);
 }
@@ -274,10 +276,10 @@ async fn an_agent_killed_between_swap_and_reload_goes_on() {
     std::fs::write(site.folder.path().join("candidate.conf"), "http {").unwrap();
     assert_eq!(root().await, Ok(404));
     // Forwards,
-    assert!(site.nginx().switch(&after, &routes).await.unwrap().reloaded);
+    assert!(site.nginx().switch(&after).await.unwrap().reloaded);
     assert_eq!(root().await, Ok(200));
     // or back.
     std::fs::write(site.folder.path().join(LIVE), &after).unwrap();
-    assert!(site.nginx().switch(&before, &routes[..1]).await.unwrap().reloaded);
+    assert!(site.nginx().switch(&before).await.unwrap().reloaded);
     assert_eq!(root().await, Ok(404));
 }
