@@ -244,7 +244,7 @@ impl<E: Engine> Nginx<'_, E> {
             None => nginx.to_string(),
         };
         let at = SocketAddrV4::new(nginx, route.listen);
-        let begin = Instant::now();
+        let (begin, mut runs) = (Instant::now(), false);
         loop {
             let last = match ask::get(at, &host, &route.path, ANSWER).await {
                 // 502, 503 and 504 are nginx's own words for a service that does not answer. An app that says so
@@ -253,6 +253,7 @@ impl<E: Engine> Nginx<'_, E> {
                 Ok(answer) => Unanswered::Status(answer.status),
                 // Something has the request: a long poll, or a stream whose first event is late.
                 Err(Unanswered::Slow { .. }) => return Ok(()),
+                Err(Unanswered::Silence { at, source }) if runs => Unanswered::Deaf { at, source },
                 Err(silence) => silence,
             };
             if begin.elapsed() >= PROBE {
@@ -265,6 +266,8 @@ impl<E: Engine> Nginx<'_, E> {
                 });
             }
             sleep(PROBE_PAUSE).await;
+            // Before the route is: nginx may begin to answer between the two.
+            runs = self.answering(running).await.is_some();
         }
     }
 

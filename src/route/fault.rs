@@ -58,6 +58,12 @@ pub enum Unanswered {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("nginx runs and does not answer at {at}")]
+    Deaf {
+        at: std::net::SocketAddrV4,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("no answer within {seconds} s")]
     Slow { seconds: u64 },
 }
@@ -66,7 +72,8 @@ impl RouteError {
     pub fn class(&self) -> Class {
         match self {
             Self::Engine { source, .. } => source.class(),
-            // nginx is away itself, as while the engine starts it again: that is not the revision's doing.
+            // nginx is away itself, as while the engine starts it again: that is not the revision's doing. One that runs
+            // and is deaf is: requests must not go to such a revision again and again.
             Self::LeadsNowhere { source: Unanswered::Silence { .. }, .. } => Class::Waiting,
             Self::Refused { .. } | Self::NoNginx { .. } | Self::LeadsNowhere { .. } => Class::Stalled,
             Self::File { .. } | Self::NotLoaded { .. } | Self::NotRestored { .. } => Class::Failed,

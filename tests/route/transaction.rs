@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::engine::Engine;
 use agent::model::class::Class;
-use agent::plan::nginx::{Options, Route, Upstreams, render};
+use agent::plan::nginx::{Options, OwnTemplate, Route, Upstreams, render};
 use agent::route::{LIVE, RouteError, Switched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -188,6 +188,25 @@ async fn a_route_that_leads_nowhere_is_told_and_taken_back() {
     assert_eq!(status(site.address(), 80, "x", "/b/").await, Ok(404));
     load.goes_on_for(20).await;
     assert_eq!(load.lost().await, [""; 0]);
+}
+
+/// What nginx would serve is not to blame for an nginx that is away; for a port that it does not serve, it is.
+#[tokio::test]
+async fn only_an_nginx_that_is_away_itself_is_waited_for() {
+    let site = Site::new("silent").await;
+    let template = "events {}\npid /tmp/nginx.pid;\nhttp {\n{% include \"generation.conf\" %}\n}\n";
+    let template = Some(OwnTemplate { file: "site.conf.j2".into(), text: template.into() });
+    let routes = [route("a", "/a/")];
+    let options = Options { template, ..Options::default() };
+    site.serve_text(&render(&routes, &Upstreams::new(), &options).unwrap()).await;
+    let why = async || {
+        let error = site.nginx().reach(&routes).await.unwrap_err();
+        (error.class(), std::error::Error::source(&error).unwrap().to_string())
+    };
+    let at = format!("{}:80", site.address());
+    assert_eq!(why().await, (Class::Stalled, format!("nginx runs and does not answer at {at}")));
+    site.engine.stop(&site.nginx_id()).await.unwrap();
+    assert_eq!(why().await, (Class::Waiting, format!("nginx does not answer at {at}")));
 }
 
 /// A long poll, or a stream whose first event is late.
