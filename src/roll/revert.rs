@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures_util::TryFutureExt;
 use futures_util::future::{join, join_all};
 use tokio::time::timeout;
@@ -47,10 +48,8 @@ pub async fn revert<E: Engine, J: Journal>(
     let done = join_all(services.into_iter().map(|service| async move {
         let own = ours.iter().filter(|own| own.service == *service);
         let gone = own.map(|own| async move {
-            let finished = match keep {
-                Some(failed) if failed == own.service => Ok(()),
-                _ => rolling.let_end(own).await,
-            };
+            let over = keep == Some(own.service.as_str()) && rolling.has_had_its_time(own);
+            let finished = if over { Ok(()) } else { rolling.let_end(own).await };
             let finished = finished.and(rolling.let_finish(own).await);
             let gone = match kept {
                 Some(kept) if kept.id == own.id => rolling.keep_own(own, failed).await,
@@ -139,12 +138,27 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     async fn let_end(&self, own: &Instance) -> Result<(), JournalError> {
         let service = self.desired.services.get(&own.service).filter(|service| service.one_shot);
         let Some(service) = service.filter(|_| own.running()) else { return Ok(()) };
-        self.note(format!("{} is left to end what it does", own.name)).await?;
-        match timeout(service.gate.timeout, self.until_ended(&own.id, Since::default())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => self.note(format!("{}: {error}", own.name)).await,
-            Err(_) => self.note(format!("{} did not end and is stopped", own.name)).await,
+        // It is not cut off either by a log that cannot be written, or by an engine that does not answer for a moment.
+        let told = self.note(format!("{} is left to end what it does", own.name)).await;
+        let ended = async {
+            while let Err(error) = self.until_ended(&own.id, Since::default()).await {
+                if matches!(error, EngineError::Refused { .. }) {
+                    // Somebody has removed it.
+                    return;
+                }
+            }
+        };
+        match timeout(service.gate.timeout, ended).await {
+            Ok(()) => told,
+            Err(_) => told.and(self.note(format!("{} did not end and is stopped", own.name)).await),
         }
+    }
+
+    /// What did not end within its time has failed by that, and is not given as much again.
+    fn has_had_its_time(&self, own: &Instance) -> bool {
+        let service = self.desired.services.get(&own.service);
+        let age = own.condition.started_at.map(|at| Utc::now().timestamp_millis() - at);
+        service.zip(age).is_some_and(|(service, age)| age >= service.gate.timeout.as_millis() as i64)
     }
 
     /// Requests do not reach it any more. Those that did are answered first, within bounds: for what stops first all

@@ -1,0 +1,76 @@
+//! Acts of `roll` by themselves, on a real Docker Engine: what becomes of containers and their data when the log cannot
+//! be written or the engine does not answer just then. Needs the image `agenttest-base:1` (`script/bootstrap --test`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use agent::model::run::Entry;
+use agent::roll::{RollError, revert};
+
+use site::{Log, Site, service};
+
+/// It writes down that it has come to its end.
+const MIGRATE: &str = "sleep 2; touch /out/done";
+
+fn is_left_to_end(entry: &Entry) -> bool {
+    matches!(entry, Entry::Note { text } if text.ends_with("is left to end what it does"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_one_shot_is_not_cut_off_by_a_log_that_cannot_be_written() {
+    let site = Site::new("full").await;
+    let once = service(&site.template(MIGRATE), true);
+    site.start(&once).await;
+    let (desired, log) = (site.desired(&once), Log(|_: &Entry| false));
+    let reverted = revert(&site.rolling(&site.engine, &log, &desired, &site.plan(Vec::new())), None).await;
+    assert!(matches!(reverted, Err(RollError::Journal(_))), "{reverted:?}");
+    assert!(site.is_done());
+    assert_eq!(site.instances().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_one_shot_is_not_cut_off_by_an_engine_that_does_not_answer_for_a_moment() {
+    let site = Site::new("moment").await;
+    let once = service(&site.template(MIGRATE), true);
+    site.start(&once).await;
+    let (flaky, silence) = site.flaky().await;
+    let log = Log(|entry: &Entry| {
+        if is_left_to_end(entry) {
+            silence.begin(Duration::from_secs(1));
+        }
+        true
+    });
+    let desired = site.desired(&once);
+    let reverted = revert(&site.rolling(&flaky, &log, &desired, &site.plan(Vec::new())), None).await;
+    assert!(matches!(reverted, Ok(false)), "{reverted:?}");
+    assert!(site.is_done());
+    assert_eq!(site.instances().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_one_shot_is_not_cut_off_because_it_could_not_be_looked_at() {
+    let site = Site::new("look").await;
+    let once = service(&site.template(MIGRATE), true);
+    site.start(&once).await;
+    let (desired, log) = (site.desired(&once), Log(|_: &Entry| true));
+    let reverted =
+        revert(&site.rolling(&site.engine, &log, &desired, &site.plan(Vec::new())), Some("once")).await;
+    assert!(matches!(reverted, Ok(true)), "{reverted:?}");
+    assert!(site.is_done());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_one_shot_whose_time_is_over_has_no_more() {
+    let site = Site::new("late").await;
+    let mut once = service(&site.template("trap 'exit 3' TERM; sleep 3600 & wait"), true);
+    once.gate.timeout = Duration::from_secs(5);
+    site.start(&once).await;
+    tokio::time::sleep(once.gate.timeout).await;
+    let (desired, begin) = (site.desired(&once), Instant::now());
+    let log = Log(|_: &Entry| true);
+    revert(&site.rolling(&site.engine, &log, &desired, &site.plan(Vec::new())), Some("once")).await.unwrap();
+    assert!(begin.elapsed() < once.gate.timeout, "{:?}", begin.elapsed());
+}
