@@ -101,7 +101,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
         let ended = match keep {
             true => self.put_aside(&old.id).await,
-            false => self.end(service, &old.id).await,
+            false => self.end(service, old).await,
         };
         match ended {
             Ok(()) if keep => {
@@ -129,12 +129,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         self.engine.stop(id).await
     }
 
-    /// Stops and removes. Its successor has the data; what a one-shot keeps to itself is of no use to anybody.
-    async fn end(&self, service: &str, id: &InstanceId) -> Result<(), EngineError> {
-        self.engine.stop(id).await?;
-        match self.desired.services.get(service).is_some_and(|service| service.one_shot) {
-            true => self.engine.discard(id).await,
-            false => self.engine.remove(id).await,
+    /// Stops and removes. Its successor has the data; what a one-shot keeps to itself is of no use to anybody. What has
+    /// served was none, whatever its service is now.
+    async fn end(&self, service: &str, old: &OldInstance) -> Result<(), EngineError> {
+        self.engine.stop(&old.id).await?;
+        let before = self.before.and_then(|before| before.services.get(service));
+        match !old.serving && before.is_some_and(|before| before.one_shot) {
+            true => self.engine.discard(&old.id).await,
+            false => self.engine.remove(&old.id).await,
         }
     }
 }

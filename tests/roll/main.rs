@@ -7,8 +7,10 @@ mod site;
 
 use std::time::{Duration, Instant};
 
+use agent::model::instance::Phase;
 use agent::model::run::Entry;
-use agent::roll::{RollError, revert};
+use agent::plan::diff::OldInstance;
+use agent::roll::{RollError, Rolling, retire, revert};
 
 use site::{Log, Site, service};
 
@@ -73,4 +75,25 @@ async fn a_one_shot_whose_time_is_over_has_no_more() {
     let log = Log(|_: &Entry| true);
     revert(&site.rolling(&site.engine, &log, &desired, &site.plan(Vec::new())), Some("once")).await.unwrap();
     assert!(begin.elapsed() < once.gate.timeout, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_a_one_shot_kept_to_itself_goes_with_it() {
+    let site = Site::new("data").await;
+    let (worker, once) = (site.keeping("sleep 3600"), site.keeping("true"));
+    for (was, stays) in [(service(&worker, false), true), (service(&once, true), false)] {
+        let id = site.start(&was).await;
+        site.until(&id, |phase| was.one_shot == matches!(phase, Phase::Exited(0))).await;
+        let there = site.instances().await.remove(0);
+        let (before, desired) = (site.desired(&was), site.desired(&service(&once, true)));
+        let old = OldInstance { id, name: there.name.clone(), serving: there.running() };
+        let log = Log(|_: &Entry| true);
+        let plan = site.plan(vec![old]);
+        let rolling = site.rolling(&site.engine, &log, &desired, &plan);
+        retire(&Rolling { before: Some(&before), ..rolling }, Duration::ZERO).await.unwrap();
+        assert_eq!(site.instances().await, []);
+        let volume = &there.volumes["/data"];
+        assert_eq!(site.has_volume(volume), stays, "{:?}", was.template.command);
+        site.drop_volume(volume);
+    }
 }
