@@ -123,11 +123,13 @@ async fn roll_back(
         Some(id) => record.release(id).await?,
         None => before(record, &current).await?,
     };
-    let running = record.applied().await?.unwrap_or(current.revision);
+    let running = record.applied().await?.unwrap_or_else(|| current.revision.clone());
     // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
     let denied = Some(running).filter(|running| *running != to.revision);
     let pin = Hold { release: to.id, hold, denied: denied.clone(), seen: tip, since: now };
-    record.pin(pin, current.run).await?;
+    // A later commit may have changed nothing: the one that brought what runs is as bad.
+    let brought = Some(current.revision).filter(|brought| *brought != to.revision);
+    record.pin(pin, current.run, brought).await?;
     let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
     let back = format!("going back to release {} ({})", to.id, to.revision.short());
     Ok(denied
@@ -135,28 +137,29 @@ async fn roll_back(
 }
 
 async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
-    // What was rolled back, and came again by a person's word, has two releases: the earlier is no way back from it.
-    let same = |release: &Release| {
-        release.revision == current.revision
-            && release.desired.routes == current.desired.routes
-            && release.desired.same_services(&current.desired)
-    };
+    let (releases, denied) = (record.releases().await?, record.denied_runs().await?);
+    // What was rolled back itself, or turned bad, is chosen only by its number. It is the release that counts: its
+    // revision may also be that of a good one, or have changed nothing.
+    let bad: Vec<&Release> = releases.iter().filter(|release| denied.contains(&release.run)).collect();
     let mut left_out = None;
-    for release in record.releases().await? {
-        if release.id >= current.id || same(&release) {
-            continue;
+    for release in releases.iter().filter(|release| release.id < current.id && !same(release, current)) {
+        if !bad.iter().any(|bad| same(release, bad)) {
+            return Ok(release.clone());
         }
-        // It was rolled back itself, or turned bad: only by its number.
-        if record.denial(&release.revision).await?.is_some() {
-            left_out.get_or_insert(release.id);
-            continue;
-        }
-        return Ok(release);
+        left_out.get_or_insert(release.id);
     }
     Err(match left_out {
         Some(bad) => OrderError::OnlyBadBefore(current.id, bad),
         None => OrderError::NoneBefore(current.id),
     })
+}
+
+/// What came again by a person's word, after it was rolled back, has two releases, of which neither is a way back from
+/// the other.
+fn same(one: &Release, other: &Release) -> bool {
+    one.revision == other.revision
+        && one.desired.routes == other.desired.routes
+        && one.desired.same_services(&other.desired)
 }
 
 /// Of a release that is held what was given up can be mended, and nothing else tried.

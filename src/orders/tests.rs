@@ -132,6 +132,46 @@ async fn a_rollback_does_not_choose_what_was_taken_back_before() {
 }
 
 #[tokio::test]
+async fn what_was_rolled_back_stays_out_though_a_later_commit_had_changed_nothing() {
+    let world = World::new().await;
+    let (_, good) = world.release('a').await;
+    world.release('b').await;
+    let asks_nothing = world.record.begin(Kind::Deploy, &revision('c'), "", "", 3).await.unwrap();
+    world.record.unchanged(asks_nothing, &revision('c'), 4).await.unwrap();
+    world.obey(BACK).await.unwrap();
+    assert!(world.record.denial(&revision('b')).await.unwrap().is_some(), "the branch may lead there again");
+    world.is_back_at(good).await;
+    world.release('d').await;
+    assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_twice_is_no_way_back_in_either_of_its_releases() {
+    let world = World::new().await;
+    let (_, good) = world.release('a').await;
+    for order in [Order::Resume, Order::Deploy { allow_prune: false, despite_freeze: false }] {
+        world.release('b').await;
+        world.obey(BACK).await.unwrap();
+        world.is_back_at(good).await;
+        world.obey(order).await.unwrap();
+    }
+    world.release('c').await;
+    assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
+}
+
+#[tokio::test]
+async fn a_good_release_is_a_way_back_though_its_revision_failed_when_it_was_tried_again() {
+    let world = World::new().await;
+    world.release('a').await;
+    // What surrounds it was edited, and did not pass its gate.
+    let run = world.record.begin(Kind::Deploy, &revision('a'), "", "", 3).await.unwrap();
+    let why = Why::Stalled { failure: Failure::default() };
+    world.record.deny(Denial { revision: revision('a'), why, run, at: 3 }).await.unwrap();
+    world.release('b').await;
+    assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
+}
+
+#[tokio::test]
 async fn where_all_before_were_taken_back_a_person_names_one() {
     let world = World::new().await;
     let (run, _) = world.release('a').await;

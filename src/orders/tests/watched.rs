@@ -125,6 +125,19 @@ async fn what_has_stayed_well_for_as_long_is_gone_back_to_though_more_came_withi
 }
 
 #[tokio::test]
+async fn of_two_releases_of_a_revision_the_good_one_is_a_way_back() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("web", "1")])).await;
+    let good = world.record.current().await.unwrap().unwrap().id;
+    // The same with another `env_file`.
+    let edited = world.rolls(&stack('a', &[("web", "2")]), &["web"], 1_000).await;
+    assert!(world.record.go_back(&edited, Failure::default(), 2_000).await.unwrap());
+    world.is_back_at(good).await;
+    world.rolls(&stack('b', &[("web", "3")]), &["web"], 90_000).await;
+    assert!(world.obey(BACK).await.unwrap().starts_with("going back to release 1 (aaaaaaaaaa)"));
+}
+
+#[tokio::test]
 async fn a_watch_that_came_to_its_end_or_was_broken_off_is_no_affair_of_the_next_release() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
