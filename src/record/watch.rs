@@ -77,8 +77,7 @@ impl Record {
                 for (run, revision) in applied.into_iter().chain(made_from(sql, brought, run)?) {
                     sql.execute(DENY, params![revision, why, run.0, now])?;
                 }
-                let culprit = made_by(sql, brought)?.map(|(release, _)| release);
-                let target = Target::Back { release: proven(sql, &watch, culprit, now)? };
+                let target = Target::Back { release: proven(sql, &watch, Some(brought), now)? };
                 facts::set(sql, TARGET, &serde_json::to_string(&target)?)?;
                 facts::forget(sql, WATCH)?;
                 Ok(true)
@@ -119,23 +118,39 @@ pub(super) fn begin(
     facts::set(sql, WATCH, &serde_json::to_string(&watch)?)
 }
 
-/// The last release under the watch, before `below`, that nothing was said against for as long as one is watched: pushes
-/// that follow each other closely must not lead back through all of them.
+/// The last release under the watch, before what the run `brought` made, that has stayed well for as long as one is
+/// watched: pushes that follow each other closely must not lead back through all of them. Its age alone does not tell:
+/// each service in it has been live ever since, or was already where everything goes back to.
 pub(super) fn proven(
     sql: &Connection,
     watch: &Watch,
-    below: Option<ReleaseId>,
+    brought: Option<RunId>,
     now: i64,
 ) -> Result<ReleaseId, RecordError> {
+    // One that cannot be read proves nothing, and keeps nothing from going back.
+    let read = |id| release(sql, id).ok().map(|release| release.desired);
+    let good = read(watch.back_to);
+    let Some(live) = facts::get(sql, CURRENT)?.and_then(read) else { return Ok(watch.back_to) };
+    let mut ever_since = live.same_in(&live);
     let since = watch.first.unwrap_or(watch.since);
-    let long = watch.until - watch.since;
+    let long_ago = now - (watch.until - watch.since);
     let mut select = sql.prepare_cached(
-        "SELECT MAX(id) FROM releases
-            WHERE id > ?1 AND created_at BETWEEN ?2 AND ?3 AND (?4 IS NULL OR id < ?4)",
+        "SELECT id, run, created_at FROM releases WHERE id > ?1 AND created_at >= ?2 ORDER BY id DESC",
     )?;
-    let found: Option<i64> = select
-        .query_row(params![watch.back_to.0, since, now - long, below.map(|id| id.0)], |row| row.get(0))?;
-    Ok(found.map_or(watch.back_to, ReleaseId))
+    let mut rows = select.query(params![watch.back_to.0, since])?;
+    while let Some(row) = rows.next()? {
+        let (id, run, created_at) = (ReleaseId(row.get(0)?), RunId(row.get(1)?), row.get::<_, i64>(2)?);
+        let Some(desired) = read(id) else { break };
+        let same = desired.same_in(&live);
+        ever_since.retain(|name| same.contains(name));
+        let was = good.as_ref().map(|good| desired.same_in(good)).unwrap_or_default();
+        let earlier = brought.is_none_or(|brought| run < brought);
+        let stayed = desired.services.keys().all(|name| ever_since.contains(name) || was.contains(name));
+        if earlier && stayed && created_at <= long_ago {
+            return Ok(id);
+        }
+    }
+    Ok(watch.back_to)
 }
 
 /// When the first release after `back_to` went live, of those under the watch before the one that `run` has made.
@@ -156,14 +171,13 @@ pub(super) fn watch(sql: &Connection) -> Result<Option<Watch>, RecordError> {
     let Some(watch) = facts::get::<Watch>(sql, WATCH)? else { return Ok(None) };
     let current: Option<ReleaseId> = facts::get(sql, CURRENT)?;
     let made = made_by(sql, watch.run)?;
-    Ok(made.is_some_and(|(release, _)| Some(release) == current).then_some(watch))
+    Ok((made.is_some() && made == current).then_some(watch))
 }
 
-/// The release that a run made, and its revision.
-fn made_by(sql: &Connection, run: RunId) -> Result<Option<(ReleaseId, String)>, RecordError> {
-    let mut select = sql.prepare_cached("SELECT id, revision FROM releases WHERE run = ?1")?;
-    let made = select.query_row([run.0], |row| Ok((ReleaseId(row.get(0)?), row.get(1)?)));
-    Ok(made.optional()?)
+/// The release that a run made.
+fn made_by(sql: &Connection, run: RunId) -> Result<Option<ReleaseId>, RecordError> {
+    let mut select = sql.prepare_cached("SELECT id FROM releases WHERE run = ?1")?;
+    Ok(select.query_row([run.0], |row| Ok(ReleaseId(row.get(0)?))).optional()?)
 }
 
 /// The runs from one to another that made releases, and their revisions.

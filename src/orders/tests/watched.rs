@@ -125,6 +125,62 @@ async fn what_has_stayed_well_for_as_long_is_gone_back_to_though_more_came_withi
 }
 
 #[tokio::test]
+async fn what_was_replaced_before_it_had_stayed_well_for_as_long_is_not_gone_back_to() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("web", "2")]), &["web"], 1_000).await;
+    let c = world.rolls(&stack('c', &[("api", "1"), ("web", "3")]), &["web"], 30_000).await;
+    assert!(world.record.go_back(&c, Failure::default(), 70_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+
+    // Nor is it where the next release would go back to.
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("web", "2")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("api", "1"), ("web", "3")]), &["web"], 30_000).await;
+    let d = world.rolls(&stack('d', &[("api", "2"), ("web", "3")]), &["api"], 70_000).await;
+    assert_eq!(d.back_to, ReleaseId(1));
+}
+
+#[tokio::test]
+async fn what_was_live_in_turns_has_not_stayed_well() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("web", "1")])).await;
+    world.rolls(&stack('b', &[("web", "2")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("web", "3")]), &["web"], 30_000).await;
+    let d = world.rolls(&stack('d', &[("web", "2")]), &["web"], 40_000).await;
+    assert!(world.record.go_back(&d, Failure::default(), 70_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+}
+
+#[tokio::test]
+async fn nobody_goes_back_to_what_has_the_bad_version_though_the_release_that_brought_it_is_forgotten() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("db", "1"), ("web", "1")])).await;
+    let good = world.record.current().await.unwrap().map(|release| release.id);
+    world.rolls(&stack('b', &[("api", "1"), ("db", "1"), ("web", "2")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("api", "2"), ("db", "1"), ("web", "2")]), &["api"], 5_000).await;
+    let d = world.rolls(&stack('d', &[("api", "2"), ("db", "2"), ("web", "2")]), &["db"], 40_000).await;
+    world.record.prune_releases(2, good).await.unwrap();
+    let failure = Failure { service: Some("web".into()), ..Failure::default() };
+    assert!(world.record.go_back(&d, failure, 70_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_read_is_not_gone_back_to_and_keeps_nothing_from_going_back() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("web", "2")]), &["web"], 1_000).await;
+    let c = world.rolls(&stack('c', &[("api", "2"), ("web", "2")]), &["api"], 30_000).await;
+    let sql = rusqlite::Connection::open(world._folder.path().join("agent.db")).unwrap();
+    sql.execute("UPDATE releases SET desired = '{' WHERE id = 2", []).unwrap();
+    let failure = Failure { service: Some("api".into()), ..Failure::default() };
+    assert!(world.record.go_back(&c, failure, 70_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+}
+
+#[tokio::test]
 async fn of_two_releases_of_a_revision_the_good_one_is_a_way_back() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("web", "1")])).await;
