@@ -9,7 +9,7 @@ use crate::model::desired::Desired;
 use crate::model::run::{Failure, ReleaseId, RunId};
 
 use super::held::{DENY, TARGET};
-use super::releases::{APPLIED, CURRENT, release};
+use super::releases::{APPLIED, CURRENT, Release, release};
 use super::{Record, RecordError, Target, Watched, Why, facts};
 
 /// A release that has been live for a short time only. Times are milliseconds since the Unix epoch.
@@ -26,6 +26,9 @@ pub struct Watch {
     /// whose watch this one went live.
     #[serde(default)]
     pub unproven: BTreeMap<String, RunId>,
+    /// Which run touched each service last, of those since `back_to`: not everything that changes is another version.
+    #[serde(default)]
+    pub touched: BTreeMap<String, RunId>,
     /// When the first release after `back_to` went live, where this one did so within the watch over it.
     #[serde(default)]
     pub first: Option<i64>,
@@ -37,7 +40,7 @@ pub struct Watch {
 impl Watch {
     /// The run whose release brought a service as it is now.
     pub fn brought(&self, service: &str) -> RunId {
-        self.unproven.get(service).copied().unwrap_or(self.run)
+        self.unproven.get(service).or(self.touched.get(service)).copied().unwrap_or(self.run)
     }
 }
 
@@ -97,9 +100,14 @@ pub(super) fn begin(
 ) -> Result<(), RecordError> {
     let before = watch(sql)?;
     // The switch has happened: a release that cannot be read any more must not undo it.
-    let same_in = |id| release(sql, id).ok().map(|release| desired.same_in(&release.desired));
-    let left = facts::get(sql, CURRENT)?.and_then(same_in).unwrap_or_default();
-    let good = same_in(back_to);
+    let read = |id| release(sql, id).ok();
+    let same_in = |release: Release| desired.same_in(&release.desired);
+    let left = facts::get(sql, CURRENT)?.and_then(read).map(same_in).unwrap_or_default();
+    let good = read(back_to);
+    let mut touched = before.as_ref().map(|before| before.touched.clone()).unwrap_or_default();
+    touched.extend(services.iter().map(|name| (name.clone(), run)));
+    touched.retain(|_, by| good.as_ref().is_some_and(|good| *by > good.run));
+    let good = good.map(same_in);
     let other =
         desired.services.keys().filter(|name| good.as_ref().is_some_and(|good| !good.contains(*name)));
     let unproven: BTreeMap<String, RunId> = other
@@ -114,7 +122,7 @@ pub(super) fn begin(
         None => None,
     };
     services.extend(before.into_iter().flat_map(|before| before.services));
-    let watch = Watch { run, back_to, services, unproven, first, since: now, until: now + long };
+    let watch = Watch { run, back_to, services, unproven, touched, first, since: now, until: now + long };
     facts::set(sql, WATCH, &serde_json::to_string(&watch)?)
 }
 

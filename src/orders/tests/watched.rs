@@ -181,6 +181,30 @@ async fn a_release_that_cannot_be_read_is_not_gone_back_to_and_keeps_nothing_fro
 }
 
 #[tokio::test]
+async fn a_change_that_rolls_nothing_is_laid_to_the_release_that_made_it() {
+    let failure = || Failure { service: Some("web".into()), ..Failure::default() };
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    // Another route, or other content in a mounted folder.
+    let b = world.rolls(&stack('b', &[("api", "1"), ("web", "1")]), &["web"], 1_000).await;
+    let c = world.rolls(&stack('c', &[("api", "2"), ("web", "1")]), &["api"], 30_000).await;
+    assert_eq!(["web", "api"].map(|name| c.brought(name)), [b.run, c.run]);
+    assert!(world.record.go_back(&c, failure(), 70_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+    assert_eq!(world.denied().await, [revision('b'), revision('c')]);
+
+    // Where it has stayed well for as long, it is good.
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("web", "1")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("api", "2"), ("web", "1")]), &["api"], 30_000).await;
+    let d = world.rolls(&stack('d', &[("api", "3"), ("web", "1")]), &["api"], 70_000).await;
+    assert!(world.record.go_back(&d, failure(), 80_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(2) });
+    assert_eq!(world.denied().await, [revision('d')]);
+}
+
+#[tokio::test]
 async fn of_two_releases_of_a_revision_the_good_one_is_a_way_back() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("web", "1")])).await;
@@ -232,7 +256,7 @@ async fn a_watch_that_an_older_agent_began_is_gone_on_with() {
         "run": watch.run, "back_to": first, "services": ["web"], "since": 1_000, "until": 61_000,
     });
     world.record.set_fact("watch", &old).await.unwrap();
-    assert_eq!(world.record.watch().await.unwrap(), Some(watch));
+    assert_eq!(world.record.watch().await.unwrap(), Some(Watch { touched: [].into(), ..watch }));
 }
 
 #[tokio::test]
