@@ -17,6 +17,9 @@ use super::situation::Wrong;
 /// The longest that anything waits for its next try, in milliseconds.
 const PATIENCE: i64 = 300_000;
 
+/// What is worked out anew from a clock differs by less.
+const ALIKE: Duration = Duration::from_secs(2);
+
 /// When something is due, by a clock that nobody sets: by another, an alarm could ring too early and be the last.
 #[derive(Debug, Default)]
 pub struct Alarm(watch::Sender<Option<Instant>>);
@@ -24,6 +27,17 @@ pub struct Alarm(watch::Sender<Option<Instant>>);
 impl Alarm {
     pub(super) fn set(&self, wait: Duration) {
         self.0.send_replace(Some(Instant::now() + wait));
+    }
+
+    /// Sets it unless it rings by then anyway: whoever asks again at each ring would have one more of them for each time
+    /// that somebody asked in between. Says whether it was set.
+    pub(super) fn set_unless_sooner(&self, wait: Duration) -> bool {
+        let (now, due) = (Instant::now(), *self.0.borrow());
+        let rings = due.is_some_and(|due| due > now && due < now + wait + ALIKE);
+        if !rings {
+            self.set(wait);
+        }
+        !rings
     }
 
     pub(super) fn is_ahead(&self) -> bool {
@@ -80,5 +94,17 @@ mod tests {
             rings.await.unwrap();
             assert!(!alarm.is_ahead());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_in_between_sets_no_second_alarm_unless_it_is_to_ring_sooner() {
+        let (alarm, seconds) = (Alarm::default(), Duration::from_secs);
+        assert!(alarm.set_unless_sooner(seconds(30)));
+        tokio::time::sleep(seconds(10)).await;
+        assert!(!alarm.set_unless_sooner(seconds(30)));
+        assert!(!alarm.set_unless_sooner(seconds(19)));
+        assert!(alarm.set_unless_sooner(seconds(5)));
+        tokio::time::sleep(seconds(5)).await;
+        assert!(alarm.set_unless_sooner(seconds(30)));
     }
 }

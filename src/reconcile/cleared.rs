@@ -83,12 +83,8 @@ impl<E: Engine> Reconciler<E> {
         if same.is_none() {
             tracing::warn!("{} is held back: {why}", revision.short());
         }
-        // A freeze ends at one moment however often it is looked at: it needs one alarm, not one for each look.
-        let set = same.and_then(|same| same.again_at).filter(|_| self.thaw.is_ahead());
-        match (again_at, set) {
-            (Some(at), Some(set)) if (at - set).abs() < 2_000 => {}
-            (Some(at), _) => self.wake_after(Duration::from_millis((at - now()).max(0) as u64)),
-            (None, _) => {}
+        if let Some(wait) = again.filter(|wait| self.thaw.set_unless_sooner(*wait)) {
+            self.wake_after(wait);
         }
         let revision = revision.to_string();
         let held = HeldBack { revision, subject, why, hint, since, again_at };
@@ -97,7 +93,6 @@ impl<E: Engine> Reconciler<E> {
 
     fn wake_after(&self, wait: Duration) {
         let wakes = self.wakes.clone();
-        self.thaw.set(wait);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             // In memory the wake holds even when it cannot be written.
