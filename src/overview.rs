@@ -10,4 +10,4 @@ mod words;
 
 pub use gather::{Daemon, Events, Live, Report, Status, Turn, Wrong, gather, switched_at};
 pub use services::{Level, ServiceState, address};
-pub use words::{brief, ended, outcome, plain_log, short};
+pub use words::{brief, ended, outcome, plain_log, short, way_back};

@@ -1,7 +1,7 @@
 //! Words for what happened, the same wherever they are read. Pure.
 
 use crate::model::run::{Failure, Kind, Outcome};
-use crate::record::{Release, Run};
+use crate::record::{Release, Run, Watch};
 
 /// A revision in the digits that people read.
 pub fn short(revision: &str) -> &str {
@@ -14,6 +14,12 @@ pub fn brief(failure: &Failure) -> String {
         Some(service) => format!("{service}: {}", failure.message),
         None => failure.message.clone(),
     }
+}
+
+/// What happens to a release that is watched, if it turns bad.
+pub fn way_back(watch: &Watch) -> String {
+    let later = watch.first.map_or("", |_| ", or a later one that has stayed well by then");
+    format!("if it goes bad, release {} comes back{later}", watch.back_to)
 }
 
 /// Its log without what would recolour or rewrite a person's terminal.
@@ -44,5 +50,29 @@ pub fn ended(run: &Run) -> Option<String> {
         Outcome::Failed { reason } => Some(brief(reason)),
         Outcome::Superseded { by } => Some(format!("by {}", short(by))).filter(|_| !by.is_empty()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::{ReleaseId, RunId};
+
+    #[test]
+    fn the_way_back_may_be_shorter_where_more_than_one_release_is_watched() {
+        let mut watch = Watch {
+            run: RunId(4),
+            back_to: ReleaseId(2),
+            services: Default::default(),
+            unproven: Default::default(),
+            touched: Default::default(),
+            first: None,
+            since: 1,
+            until: 2,
+        };
+        assert_eq!(way_back(&watch), "if it goes bad, release 2 comes back");
+        watch.first = Some(0);
+        let later = "if it goes bad, release 2 comes back, or a later one that has stayed well by then";
+        assert_eq!(way_back(&watch), later);
     }
 }

@@ -6,7 +6,7 @@ use owo_colors::OwoColorize;
 use crate::cli::error::{brief, plain_log};
 use crate::cli::time::Clock;
 use crate::cli::width::{cut, fitted, short};
-use crate::overview::{Daemon, Events, Level, Live, Report, ServiceState, Wrong};
+use crate::overview::{Daemon, Events, Level, Live, Report, ServiceState, Wrong, way_back};
 use crate::reconcile::HeldBack;
 use crate::record::Target;
 
@@ -94,7 +94,7 @@ fn by_itself(report: &Report, clock: &Clock) -> Vec<String> {
     }
     if let Some(watch) = &report.watching {
         let until = clock.second(watch.until);
-        let back = format!("if it goes bad, release {} comes back", watch.back_to);
+        let back = way_back(watch);
         lines.push(match report.daemon {
             Daemon::Down => format!("  to be watched until {until}, but the agent is not running"),
             _ => format!("  watching until {until}: {back}"),

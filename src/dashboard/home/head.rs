@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::dashboard::steps::{Moment, Tone};
 use crate::overview::time::Clock;
-use crate::overview::{Level, Report, ServiceState, Wrong, short};
+use crate::overview::{Level, Report, ServiceState, Wrong, short, way_back};
 use crate::record::Target;
 
 /// The answer to "is it well?".
@@ -117,7 +117,7 @@ pub(super) fn waiting(report: &Report, clock: &Clock) -> Option<Waiting> {
 pub(super) fn watched(report: &Report, clock: &Clock) -> Option<String> {
     let watch = report.watching.as_ref()?;
     let until = clock.second(watch.until);
-    Some(format!("Watched until {until}: if it goes bad, release {} comes back.", watch.back_to))
+    Some(format!("Watched until {until}: {}.", way_back(watch)))
 }
 
 #[cfg(test)]
