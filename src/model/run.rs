@@ -236,6 +236,11 @@ impl Status {
         }
     }
 
+    /// Containers may be as it made them, or as it is about to unmake them.
+    pub fn touches_containers(self) -> bool {
+        matches!(self, Self::BringingUp | Self::Switching | Self::Live | Self::Reverting)
+    }
+
     /// The status at the end of a log.
     pub fn of<'a>(log: impl IntoIterator<Item = &'a Entry>) -> Result<Self, IllegalEntry> {
         log.into_iter().try_fold(Self::Started, Self::next)
@@ -294,6 +299,16 @@ mod tests {
         ];
         assert_eq!(Status::of(&log[..5]), Ok(Status::Live));
         assert_eq!(Status::of(&log), Ok(Status::Reverting));
+    }
+
+    #[test]
+    fn a_run_touches_containers_from_the_first_that_it_brings_up_until_its_end() {
+        let log =
+            [Entry::Planned { summary: String::new() }, Entry::Building { tag: "x:1".into() }, up("web")];
+        let touches = |entries: &[Entry]| Status::of(entries).unwrap().touches_containers();
+        assert_eq!([0, 1, 2, 3].map(|count| touches(&log[..count])), [false, false, false, true]);
+        assert!([Status::Switching, Status::Live, Status::Reverting].iter().all(|s| s.touches_containers()));
+        assert!(!Status::Ended.touches_containers());
     }
 
     #[test]

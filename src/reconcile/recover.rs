@@ -30,9 +30,7 @@ impl<E: Engine> Reconciler<E> {
 
     async fn recover_one(&self, run: &Run) -> Result<(), Trouble> {
         let journal = self.journal(run.id);
-        let touched =
-            matches!(run.status, Status::BringingUp | Status::Switching | Status::Live | Status::Reverting);
-        let intent = self.record.intent(run.id).await?.filter(|_| touched);
+        let intent = self.record.intent(run.id).await?.filter(|_| run.status.touches_containers());
         let Some((plan, desired)) = intent else {
             journal.write(Entry::Ended { outcome: Outcome::Interrupted }).await?;
             return Ok(());

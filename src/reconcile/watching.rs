@@ -218,7 +218,7 @@ impl<E: Engine> Reconciler<E> {
         let mut others = self.record.unended().await?;
         let mut observed = self.engine.observe(&desired.stack).await?;
         others.extend(self.record.unended().await?);
-        if others.iter().any(|run| run.id != watch.run) {
+        if others.iter().any(|run| run.id != watch.run && run.status.touches_containers()) {
             observed.instances.retain(Instance::running);
         }
         self.without_others(watch, observed).await
