@@ -104,8 +104,11 @@ impl<E: Engine> Reconciler<E> {
 
     /// Says whether it gives way by that. Not so while something else is ordered, which may be taken back.
     async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<bool, RecordError> {
+        // One that cannot be read must not keep what is bad from giving way.
+        let releases = self.record.releases().await.unwrap_or_default();
+        let late = how_late(watch, &service, &releases, now());
         let failure = Failure {
-            message: format!("went bad {}: {what}", self.how_late(watch, &service).await?),
+            message: format!("went bad {late}: {what}"),
             hint: Some("mend it and push; to try it again as it is: agent retry".into()),
             log: self.last_words(&service).await,
             service: Some(service),
@@ -119,19 +122,6 @@ impl<E: Engine> Reconciler<E> {
         }
         self.publish_watch().await?;
         Ok(gives_way)
-    }
-
-    /// How long after its start, and of which release, if that is not the newest one.
-    async fn how_late(&self, watch: &Watch, service: &str) -> Result<String, RecordError> {
-        let brought = watch.brought(service);
-        let seconds = |since: i64| (now() - since).max(0) / 1000;
-        let releases = self.record.releases().await?;
-        Ok(match releases.iter().find(|release| release.run == brought && brought != watch.run) {
-            Some(Release { created_at, revision, .. }) => {
-                format!("{} s after it went live with {}", seconds(*created_at), revision.short())
-            }
-            None => format!("{} s after it was live", seconds(watch.since)),
-        })
     }
 
     async fn last_words(&self, service: &str) -> String {
@@ -277,6 +267,18 @@ impl<E: Engine> Reconciler<E> {
     }
 }
 
+/// How long after its start, and of which release, if that is not the newest one and known.
+fn how_late(watch: &Watch, service: &str, releases: &[Release], now: i64) -> String {
+    let brought = watch.brought(service);
+    let seconds = |since: i64| (now - since).max(0) / 1000;
+    match releases.iter().find(|release| release.run == brought && brought != watch.run) {
+        Some(Release { created_at, revision, .. }) => {
+            format!("{} s after it went live with {}", seconds(*created_at), revision.short())
+        }
+        None => format!("{} s after it was live", seconds(watch.since)),
+    }
+}
+
 /// Counts what was answered before the switch. That takes time and seldom matters: it is done once it does. Returns
 /// whether it could be done.
 async fn compare<E: Engine>(tally: &mut Tally, log: &AccessLog<'_, E>, observed: &Observed) -> bool {
@@ -331,5 +333,26 @@ fn address(service: &Service, instance: &Instance) -> Option<Ipv4Addr> {
     match service.template.network_mode.as_deref() {
         Some("host") => Some(Ipv4Addr::LOCALHOST),
         _ => instance.endpoints.values().find_map(|endpoint| endpoint.address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::ReleaseId;
+
+    #[test]
+    fn how_late_something_turned_bad_is_told_also_where_no_release_can_be_read() {
+        let watch = Watch {
+            run: RunId(3),
+            back_to: ReleaseId(1),
+            services: BTreeSet::new(),
+            unproven: [("web".to_owned(), RunId(2))].into(),
+            touched: Default::default(),
+            first: None,
+            since: 1_000,
+            until: 61_000,
+        };
+        assert_eq!(how_late(&watch, "web", &[], 13_500), "12 s after it was live");
     }
 }
