@@ -41,6 +41,7 @@ use crate::model::instance::Observed;
 use crate::model::run::RunId;
 use crate::plan::fingerprint::Key;
 use crate::plan::nginx::generation;
+use crate::plan::watch::Forgiven;
 use crate::record::Record;
 use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
@@ -74,6 +75,8 @@ pub struct Reconciler<E> {
     pub secrets: Option<Secrets>,
     pub whereabouts: Whereabouts,
     pub gap: Gap,
+    /// What the watch over a release has forgiven. It is told at each look.
+    pub forgiven: watch::Sender<Forgiven>,
     /// For what went wrong.
     pub alarm: Alarm,
     /// For what is held back.

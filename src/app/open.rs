@@ -132,6 +132,7 @@ impl Opened {
             gap: Default::default(),
             alarm: Default::default(),
             thaw: Default::default(),
+            forgiven: Default::default(),
         }
     }
 }

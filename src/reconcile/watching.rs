@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::model::desired::{Desired, Service};
-use crate::model::instance::{Instance, InstanceId, Observed};
+use crate::model::instance::{Instance, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
-use crate::plan::watch::{Halts, Wellbeing, crashed};
-use crate::record::{RecordError, Release, Watch, Watched};
+use crate::plan::watch::{Begins, Forgiven, Halts, Wellbeing};
+use crate::record::{RecordError, Release, Target, Watch, Watched};
 use crate::report;
 use crate::roll::probe;
 use crate::trigger::Reason;
@@ -31,6 +31,8 @@ use super::situation::Situation;
 use super::trouble::Trouble;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// The watch takes a look within this time.
+const LOOKS_WITHIN: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 20;
 
 /// What turned bad, before it is told.
@@ -70,6 +72,7 @@ impl<E: Engine> Reconciler<E> {
         let mut situation = self.situation.subscribe();
         // One that an earlier agent began goes on at once, whatever the first turn has to do.
         let _ = self.publish_watch().await;
+        let mut wellbeing = Wellbeing::default();
         loop {
             let watch = tokio::select! {
                 watch = changed(&mut situation, None) => watch,
@@ -79,13 +82,18 @@ impl<E: Engine> Reconciler<E> {
             // Not longer than wanted, whatever has happened to the clock.
             let left = Duration::from_millis((watch.until - now()).max(0) as u64).min(self.config.roll.watch);
             let ended = tokio::select! {
-                bad = self.until_bad(&watch) => self.turned_bad(&watch, bad).await,
+                bad = self.until_bad(&watch, &mut wellbeing) => self.turned_bad(&watch, bad).await,
                 () = tokio::time::sleep(left) => self.seen_through(&watch).await.map(|()| true),
                 _ = changed(&mut situation, Some(&watch)) => Ok(true),
                 () = stop.cancelled() => return,
             };
             if let Err(error) = &ended {
                 tracing::error!("the watch: {}", report::line(error));
+            }
+            // Within a watch the next release takes over what was met.
+            if self.situation.borrow().watching.is_none() {
+                wellbeing = Wellbeing::default();
+                self.forgiven.send_replace(Forgiven::default());
             }
             if !ended.unwrap_or(false) {
                 tokio::time::sleep(EVERY).await;
@@ -133,14 +141,13 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Looks and counts until something is wrong.
-    async fn until_bad(&self, watch: &Watch) -> Bad {
+    async fn until_bad(&self, watch: &Watch, wellbeing: &mut Wellbeing) -> Bad {
         let desired = loop {
             match self.record.current().await {
                 Ok(Some(release)) => break release.desired,
                 _ => tokio::time::sleep(EVERY).await,
             }
         };
-        let mut wellbeing = Wellbeing::default();
         // A clock that was set back would date every answer to the time before the switch.
         let mut clock = now();
         let count_from =
@@ -167,7 +174,8 @@ impl<E: Engine> Reconciler<E> {
             };
             // Nor is what is not answered while it restarts, or while a person does something else.
             let begins = halts.look(&desired, &observed, std::mem::take(&mut away), clock);
-            if let Some(bad) = self.look_after(&mut wellbeing, watch, &desired, &observed, &begins).await {
+            self.forgiven.send_modify(|forgiven| forgiven.look(&observed, &begins));
+            if let Some(bad) = self.look_after(wellbeing, watch, &desired, &observed, &begins).await {
                 return bad;
             }
             let instances = answering(watch, &desired, &observed);
@@ -232,7 +240,7 @@ impl<E: Engine> Reconciler<E> {
         watch: &Watch,
         desired: &Desired,
         observed: &Observed,
-        begins: &BTreeSet<InstanceId>,
+        begins: &Begins,
     ) -> Option<Bad> {
         let within = self.config.roll.probe_timeout;
         let looks = watched(watch, desired, observed).map(|(service, instance)| async move {
@@ -244,8 +252,11 @@ impl<E: Engine> Reconciler<E> {
             };
             (service, instance, asked)
         });
-        join_all(looks).await.into_iter().find_map(|(service, instance, asked)| {
-            let what = wellbeing.look(service, instance, asked.as_ref(), begins.contains(&instance.id))?;
+        let looks = join_all(looks).await;
+        let forgiven = self.forgiven.borrow();
+        looks.into_iter().find_map(|(service, instance, asked)| {
+            let crash = forgiven.crashed(service, instance);
+            let what = crash.or_else(|| wellbeing.look(service, instance, asked.as_ref(), begins))?;
             Some(Bad { service: instance.service.clone(), what })
         })
     }
@@ -260,10 +271,22 @@ impl<E: Engine> Reconciler<E> {
             return Ok(false);
         };
         let observed = &self.without_others(&watch, observed.clone()).await?;
-        let crash = watched(&watch, desired, observed)
-            .find_map(|(service, instance)| Some((&instance.service, crashed(service, instance)?)));
-        let Some((service, what)) = crash else { return Ok(false) };
-        Ok(self.turned_bad(&watch, Bad { service: service.clone(), what }).await?)
+        let crash = || {
+            let forgiven = self.forgiven.borrow();
+            watched(&watch, desired, observed).find_map(|(service, instance)| {
+                Some((&instance.service, forgiven.crashed(service, instance)?))
+            })
+        };
+        if crash().is_none() {
+            return Ok(false);
+        }
+        // Whether it is forgiven is known to the watch, which sees what else goes on.
+        let mut looks = self.forgiven.subscribe();
+        let _ = tokio::time::timeout(LOOKS_WITHIN, looks.changed()).await;
+        let Some((service, what)) = crash() else { return Ok(false) };
+        let gives_way = self.turned_bad(&watch, Bad { service: service.clone(), what }).await?;
+        // The watch may have been faster.
+        Ok(gives_way || matches!(self.record.target().await?, Target::Back { .. }))
     }
 }
 

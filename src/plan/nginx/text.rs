@@ -87,6 +87,7 @@ mod tests {
                 started_at: None,
             },
             endpoints: BTreeMap::new(),
+            nameless: false,
             hosts: None,
             volumes: volumes.iter().map(|place| ((*place).to_owned(), "0".repeat(64))).collect(),
         }
