@@ -162,12 +162,14 @@ impl Tally {
 
     /// The service was stopped between these moments (milliseconds since the Unix epoch), to be replaced: its errors
     /// then, and until it answers well again, say nothing of it, nor does what was asked then and fails later.
-    pub fn excuse(&mut self, service: &str, from: i64, until: Option<i64>) {
+    /// `patience`: for so many seconds after that at most.
+    pub fn excuse(&mut self, service: &str, from: i64, until: Option<i64>, patience: u64) {
         let Some(since) = self.since.get_mut(service) else { return };
         let (from, until) = (from / 1000, until.map_or(i64::MAX, |until| until / 1000 + FOUND));
+        let late = until.saturating_add(patience as i64);
         let mut back = self.well.get(service).is_some_and(|at| *at > until);
         since.retain(|answer| {
-            back |= answer.at > until && !answer.error;
+            back |= answer.at > late || answer.at > until && !answer.error;
             !answer.error || answer.at < from || (back && answer.asked > until)
         });
     }
@@ -280,22 +282,34 @@ mod tests {
         };
         assert_eq!(count(&mut tally, 5, 1, false), None);
         assert!(count(&mut tally, 9, 3, true).is_some());
-        tally.excuse("web", (SWITCHED + 3) * 1000, None);
+        tally.excuse("web", (SWITCHED + 3) * 1000, None, 30);
         assert_eq!(tally.judge("web"), None);
         // It was started again and takes a while to answer.
         let over = Some((SWITCHED + 4 - FOUND) * 1000);
         count(&mut tally, 9, 6, true);
-        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        tally.excuse("web", (SWITCHED + 3) * 1000, over, 30);
         assert_eq!(tally.judge("web"), None);
         // Once it has answered, errors are its own again, also when those answers are long ago.
         count(&mut tally, 1, 7, false);
         let late = Answer { asked: SWITCHED + 4, ..answer(8, true, None) };
         (0..9).for_each(|_| drop(tally.count(&late, &new)));
-        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        tally.excuse("web", (SWITCHED + 3) * 1000, over, 30);
         assert_eq!(tally.judge("web"), None);
         count(&mut tally, 15, 20, true);
-        tally.excuse("web", (SWITCHED + 3) * 1000, over);
+        tally.excuse("web", (SWITCHED + 3) * 1000, over, 30);
         assert!(tally.judge("web").is_some());
+    }
+
+    #[test]
+    fn what_does_not_answer_long_after_it_was_stopped_is_bad() {
+        let mut tally = Tally::new(["web".to_owned()], i64::MAX, SWITCHED * 1000);
+        let over = Some((SWITCHED + 4 - FOUND) * 1000);
+        let mut bad = |after: i64| {
+            (0..12).for_each(|_| drop(tally.count(&answer(after, true, None), &BTreeSet::new())));
+            tally.excuse("web", SWITCHED * 1000, over, 30);
+            tally.judge("web").is_some()
+        };
+        assert_eq!([5, 20, 34, 35, 50].map(&mut bad), [false, false, false, true, true]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::verdict;
 const MISSES: u32 = 3;
 /// When what it depends on is there again, an instance may crash for so many more looks, as it tries too early.
 const SETTLES: u32 = 10;
+/// In seconds: so soon it answers again. Well below a watch, which goes on to look for what is bad.
+pub const RECOVERS: u64 = 30;
 
 /// What was met at the instances of one release so far.
 #[derive(Debug, Default)]
@@ -32,9 +34,12 @@ impl Wellbeing {
         probe: Option<&Result<(), String>>,
         begins: &Begins,
     ) -> Option<String> {
-        let again = begins.own.contains(&instance.id) || begins.excused.contains(&instance.id);
-        if again || !instance.running() {
-            self.begins.insert(instance.id.clone(), service.gate.timeout.as_secs());
+        let own = begins.own.contains(&instance.id) || !instance.running();
+        if own || begins.excused.contains(&instance.id) {
+            let begins = service.gate.timeout.as_secs();
+            let patience = if own { begins } else { begins.min(RECOVERS) };
+            let left = self.begins.entry(instance.id.clone()).or_default();
+            *left = patience.max(*left);
         }
         let sick = instance.condition.health == Some(Health::Unhealthy);
         match (probe, self.begins.get_mut(&instance.id)) {
@@ -162,11 +167,19 @@ impl Halts {
         Begins { own, excused: excused.collect() }
     }
 
-    /// Between which moments a service, or something that it depends on, did not run.
-    pub fn of<'a>(&'a self, desired: &'a Desired, name: &'a str) -> impl Iterator<Item = (i64, i64)> + 'a {
+    /// Between which moments a service, or something that it depends on, did not run, and how many seconds it may take
+    /// to answer after that.
+    pub fn of<'a>(
+        &'a self,
+        desired: &'a Desired,
+        name: &'a str,
+    ) -> impl Iterator<Item = (i64, i64, u64)> + 'a {
         let before = desired.before(name);
-        let counts = move |of: &str| of == name || before.contains(of);
-        self.of.iter().filter(move |(of, ..)| counts(of)).map(|(_, from, until)| (*from, *until))
+        let own = desired.services.get(name).map_or(RECOVERS, |service| service.gate.timeout.as_secs());
+        self.of.iter().filter_map(move |(of, from, until)| {
+            let patience = if of == name { own } else { RECOVERS };
+            (of == name || before.contains(of.as_str())).then_some((*from, *until, patience))
+        })
     }
 }
 

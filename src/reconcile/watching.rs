@@ -18,7 +18,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
-use crate::plan::watch::{Begins, Forgiven, Halts, Wellbeing};
+use crate::plan::watch::{Begins, Forgiven, Halts, RECOVERS, Wellbeing};
 use crate::record::{RecordError, Release, Target, Watch, Watched};
 use crate::report;
 use crate::roll::probe;
@@ -191,7 +191,7 @@ impl<E: Engine> Reconciler<E> {
             for service in std::mem::take(&mut suspects) {
                 self.excuse(&mut tally, watch, &desired, &service).await;
                 let halts = halts.of(&desired, &service);
-                halts.for_each(|(from, until)| tally.excuse(&service, from, Some(until)));
+                halts.for_each(|(from, until, patience)| tally.excuse(&service, from, Some(until), patience));
                 if let Some(what) = tally.judge(&service) {
                     return Bad { service, what };
                 }
@@ -203,7 +203,9 @@ impl<E: Engine> Reconciler<E> {
     async fn excuse(&self, tally: &mut Tally, watch: &Watch, desired: &Desired, service: &str) {
         for stopped in desired.before(service).into_iter().chain([service]) {
             match self.record.stopped_since(watch.run, stopped).await {
-                Ok(gaps) => gaps.into_iter().for_each(|(from, until)| tally.excuse(service, from, until)),
+                Ok(gaps) => {
+                    gaps.into_iter().for_each(|(from, until)| tally.excuse(service, from, until, RECOVERS))
+                }
                 Err(error) => tracing::error!("the watch: {}", report::line(&error)),
             }
         }

@@ -155,7 +155,7 @@ fn what_was_started_anew_while_nobody_looked_begins_again_since_the_watch_began(
     };
     assert_eq!(look(Some(400)), (0, Vec::new()));
     assert_eq!(look(None), (0, Vec::new()));
-    assert_eq!(look(Some(8_000)), (1, vec![(500, 9_000)]));
+    assert_eq!(look(Some(8_000)), (1, vec![(500, 9_000, 0)]));
 }
 
 #[test]
@@ -189,8 +189,8 @@ fn what_restarts_or_is_missing_excuses_itself_and_what_depends_on_it() {
     assert_eq!(halts.look(&desired, &seen(Some(2)), false, 4_000), no());
     assert_eq!(halts.look(&desired, &seen(None), false, 5_000), begins(&[], &["api", "web"]));
     let of = |name| halts.of(&desired, name).collect::<Vec<_>>();
-    assert_eq!((of("web"), of("blog")), (vec![(2_000, 3_000), (4_000, 5_000)], Vec::new()));
-    assert_eq!(of("db"), of("web"));
+    let patient = |seconds| vec![(2_000, 3_000, seconds), (4_000, 5_000, seconds)];
+    assert_eq!((of("db"), of("web"), of("blog")), (patient(0), patient(RECOVERS), Vec::new()));
     let all = ["api", "blog", "db", "web"];
     assert_eq!(halts.look(&desired, &seen(Some(2)), true, 6_000), begins(&all, &all));
 }
@@ -252,4 +252,16 @@ fn when_the_machine_starts_anew_what_ended_with_it_is_forgiven() {
     let observed = Observed { instances: vec![db, web], ..Observed::default() };
     let begins = Halts::new(500, 9_000).look(&desired, &observed, false, 9_000);
     assert!(begins.excused.contains(&InstanceId("1".into())), "{begins:?}");
+}
+
+#[test]
+fn what_depends_on_something_that_was_away_answers_soon_or_is_bad() {
+    let mut service = service("always");
+    service.gate.timeout = Duration::from_secs(600);
+    let met: Result<(), String> = Err("nothing listens on port 80".into());
+    let up = instance(Phase::Running, 0);
+    let mut well = Wellbeing::default();
+    assert_eq!(well.look(&service, &up, Some(&met), &excused()), None);
+    let told = (1..).find(|_| well.look(&service, &up, Some(&met), &no()).is_some());
+    assert_eq!(told, Some(RECOVERS as usize - 1 + 3));
 }
