@@ -86,7 +86,7 @@ async fn only_what_a_one_shot_kept_to_itself_goes_with_it() {
         site.until(&id, |phase| was.one_shot == matches!(phase, Phase::Exited(0))).await;
         let there = site.instances().await.remove(0);
         let (before, desired) = (site.desired(&was), site.desired(&service(&once, true)));
-        let old = OldInstance { id, name: there.name.clone(), serving: there.running() };
+        let old = OldInstance { id, name: there.name.clone(), serving: there.running(), of: None };
         let log = Log(|_: &Entry| true);
         let plan = site.plan(vec![old]);
         let rolling = site.rolling(&site.engine, &log, &desired, &plan);

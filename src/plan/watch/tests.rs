@@ -33,6 +33,7 @@ fn instance(phase: Phase, restarts: i64) -> Instance {
             last_exit: None,
         },
         endpoints: BTreeMap::new(),
+        nameless: false,
         hosts: None,
         volumes: BTreeMap::new(),
     }
