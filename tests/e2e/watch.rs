@@ -236,6 +236,37 @@ fn what_the_engine_or_a_person_restarts_is_not_the_releases_fault() {
 }
 
 #[test]
+fn what_exits_while_the_next_push_replaces_what_it_depends_on_has_not_crashed() {
+    let mut world = World::empty();
+    let compose = COMPOSE
+        .replace("build: ./web", "build: ./web\n    depends_on: [api]")
+        .replace("build: ./api", "build: ./api\n    deploy: {update_config: {order: stop-first}}");
+    let needy = "FROM agenttest-base:1\nCOPY . /www/web/\nCMD [\"sh\", \"-c\", \"httpd -p 8000 -h /www; \
+        while timeout 1 wget -qO /dev/null http://api:8000/api/version.txt; do sleep 0.2; done; exit 7\"]\n";
+    world.repo.write("web/Dockerfile", needy);
+    let slow = dockerfile("api")
+        .replace("[\"httpd\"", "[\"sh\", \"-c\", \"sleep 1; exec httpd \\\"$@\\\"\", \"httpd\"");
+    world.repo.write("api/Dockerfile", slow);
+    crate::stack::write(&world.repo, &compose);
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let second = world.push_version("web", 2);
+    world.deliver(&second);
+    world.live(&second);
+    let web = world.container("web");
+    let third = world.push_version("api", 2);
+    world.deliver(&third);
+    let run = world.live(&third);
+    assert_eq!(world.container("web"), web);
+    assert_ne!(docker(&["inspect", "-f", "{{.RestartCount}}", &web]).trim(), "0", "nothing is shown");
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!((world.target(), world.applied()), (Target::Branch, Some(third)));
+    assert_eq!(world.status().situation.watching.map(|watch| watch.run), Some(run.id));
+    assert!(world.runs().iter().all(|run| run.kind == Kind::Deploy), "{:#?}", world.runs());
+}
+
+#[test]
 fn an_agent_that_starts_again_and_the_next_release_go_on_watching() {
     let mut world = world(&[], COMPOSE);
     let client = Client::start(world.port, &[APP]);
