@@ -1,6 +1,7 @@
 //! Desired against observed: what to do, in which order, and why; and what is left alone. Pure: the same inputs
 //! give the same plan, byte for byte, and a plan applied leaves nothing to plan.
 
+mod addresses;
 mod inherit;
 mod takeover;
 mod waves;
@@ -14,10 +15,10 @@ use crate::model::Revision;
 use crate::model::desired::{Desired, InPlace, Order, Service};
 use crate::model::instance::{Instance, InstanceId, Observed, Phase};
 
-use super::address::next_address;
 use super::explain;
 use super::order::WISHED;
 use super::watch::stopped_by_hand;
+use addresses::Addresses;
 use inherit::data;
 use takeover::take_over;
 use waves::set_waves;
@@ -141,8 +142,7 @@ pub struct Given<'a> {
 
 /// The plan from what is to what should be.
 pub fn plan(given: &Given<'_>) -> Plan {
-    let (last, fresh) = (given.addresses.clone(), BTreeSet::new());
-    let mut addresses = Addresses { observed: given.observed, last, fresh };
+    let mut addresses = Addresses::new(given.observed, given.addresses.clone());
     let mut plan = Plan {
         revision: given.desired.revision.clone(),
         builds: builds(given),
@@ -371,32 +371,6 @@ fn refreshes(given: &Given<'_>) -> Vec<Refresh> {
             before: shown.cloned(),
         })
         .collect()
-}
-
-/// Gives every new instance an address of its own on each network that is the agent's to address.
-struct Addresses<'a> {
-    observed: &'a Observed,
-    last: BTreeMap<String, Ipv4Addr>,
-    /// Given in this plan: in a small network the round may come back to them.
-    fresh: BTreeSet<(String, Ipv4Addr)>,
-}
-
-impl Addresses<'_> {
-    fn give(&mut self, service: &Service) -> BTreeMap<String, Ipv4Addr> {
-        let free = service.template.networks.iter().filter(|used| used.address.is_none());
-        free.filter_map(|used| Some((used.network.clone(), self.on(&used.network)?))).collect()
-    }
-
-    fn on(&mut self, network: &str) -> Option<Ipv4Addr> {
-        let facts = self.observed.networks.get(network)?;
-        let endpoints = self.observed.instances.iter().filter_map(|i| i.endpoints.get(network));
-        let fresh = self.fresh.iter().filter(|(name, _)| name == network).map(|(_, address)| *address);
-        let taken = endpoints.filter_map(|endpoint| endpoint.address).chain(fresh).collect();
-        let address = next_address(facts, self.last.get(network).copied(), &taken)?;
-        self.last.insert(network.to_owned(), address);
-        self.fresh.insert((network.to_owned(), address));
-        Some(address)
-    }
 }
 
 /// Why a plan must not be carried out without a person's word, if so.
