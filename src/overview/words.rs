@@ -18,8 +18,8 @@ pub fn brief(failure: &Failure) -> String {
 
 /// What happens to a release that is watched, if it turns bad.
 pub fn way_back(watch: &Watch) -> String {
-    let later = watch.first.map_or("", |_| ", or a later one that has stayed well by then");
-    format!("if it goes bad, release {} comes back{later}", watch.back_to)
+    let later = watch.first.map_or("", |_| ", or a later good one,");
+    format!("if it goes bad, release {}{later} comes back", watch.back_to)
 }
 
 /// Its log without what would recolour or rewrite a person's terminal.
@@ -72,7 +72,7 @@ mod tests {
         };
         assert_eq!(way_back(&watch), "if it goes bad, release 2 comes back");
         watch.first = Some(0);
-        let later = "if it goes bad, release 2 comes back, or a later one that has stayed well by then";
+        let later = "if it goes bad, release 2, or a later good one, comes back";
         assert_eq!(way_back(&watch), later);
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use agent::config::Config;
@@ -326,14 +327,24 @@ impl Drop for World {
     }
 }
 
-/// Below the ports that the kernel gives away by itself; tests that run beside this one begin elsewhere.
+/// Below the ports that the kernel gives away by itself, out of a block of sixteen. Its last one is held, at an address
+/// that nobody else uses, for as long as this process lives: tests that run beside this one take another block.
 pub(crate) fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static BLOCK: Mutex<Option<(TcpListener, u16)>> = Mutex::new(None);
+    let mut block = BLOCK.lock().unwrap();
     loop {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + ((std::process::id() * 16) % 12_000) as u16 + n;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let (held, next) = block.get_or_insert_with(|| {
+            let last = |n: u32| 20_015 + ((std::process::id() + n) * 16 % 12_000) as u16;
+            let held = (0..).find_map(|n| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), last(n))).ok());
+            let held = held.expect("a free block of ports");
+            let first = held.local_addr().expect("its port").port() - 15;
+            (held, first)
+        });
+        let port = *next;
+        *next += 1;
+        if port == held.local_addr().expect("its port").port() {
+            *block = None;
+        } else if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
