@@ -48,6 +48,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether both are for the same requests.
+    pub fn takes_the_same(&self, other: &Self) -> bool {
+        (self.listen, &self.host, &self.path) == (other.listen, &other.host, &other.path)
+    }
+
     /// Whether it leads the same requests to the same place, wherever its label stands by now.
     pub fn leads_as(&self, other: &Self) -> bool {
         Self { place: other.place.clone(), ..self.clone() } == *other

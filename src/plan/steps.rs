@@ -79,10 +79,10 @@ pub fn inseparable(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> 
 /// A path that one service takes over from another: at no moment between two steps would it have exactly one owner.
 fn moved<'a>(desired: &'a Desired, before: Option<&'a Desired>) -> Option<&'a Route> {
     let before = before?;
-    let place = |route: &Route| (route.listen, route.host.clone(), route.path.clone());
-    desired.routes.iter().find(|route| {
-        before.routes.iter().any(|old| place(old) == place(route) && old.service != route.service)
-    })
+    let other = |route: &&Route| {
+        before.routes.iter().any(|old| old.takes_the_same(route) && old.service != route.service)
+    };
+    desired.routes.iter().find(other)
 }
 
 /// The stack while some services are still what they were: these, nginx, and whatever goes at the end. What nginx has of

@@ -33,6 +33,8 @@ pub(super) struct Act<'a, E> {
     pub(super) run: RunId,
     pub(super) newer: &'a CancellationToken,
     pub(super) waiting: Waiting,
+    /// What was live before the run, if what stays is to be asked what is asked of it now.
+    pub(super) asked: Option<&'a Desired>,
 }
 
 impl<E: Engine> Act<'_, E> {
@@ -87,8 +89,8 @@ impl<E: Engine> Act<'_, E> {
 
     async fn switch_over(&self, observed: &Observed, live: Live<'_>) -> Result<(), Trouble> {
         let rolling = self.rolling();
-        if matches!(live, Live::New { .. }) {
-            roll::ask_who_stays(&rolling, observed).await?;
+        if let Some(before) = self.asked {
+            roll::ask_who_stays(&rolling, observed, before, false).await?;
         }
         roll::bring_up(&rolling, observed).await?;
         self.journal.write(Entry::Switching).await?;
@@ -97,6 +99,9 @@ impl<E: Engine> Act<'_, E> {
         // No request may come through nginx to a new instance that calls an old one.
         rolling.lead_to_new(&seen).await;
         self.route(&rolling, observed, &seen).await?;
+        if let Some(before) = self.asked {
+            roll::ask_who_stays(&rolling, &seen, before, true).await?;
+        }
         self.journal.switched(live).await?;
         self.world.gap.end();
         self.world.whereabouts.live(self.desired);
@@ -121,10 +126,10 @@ impl<E: Engine> Act<'_, E> {
         let observed = self.world.engine.observe(&self.desired.stack).await?;
         // Before nginx: what it sends requests to again must not call what goes, nor may nginx itself look names up there.
         self.rolling().lead_to_old(&observed).await;
-        let back = match (nginx_before, self.before) {
-            (Some(text), Some(before)) if before.proxy().is_some() && self.began_to_switch().await? => {
-                Some((text, before))
-            }
+        // Without a record of what was live, what was in nginx's folder was live all the same.
+        let before = self.before.unwrap_or(self.desired);
+        let back = match nginx_before {
+            Some(text) if before.proxy().is_some() && self.began_to_switch().await? => Some((text, before)),
             _ => None,
         };
         self.hold_again(&observed, back.as_ref().map(|(text, _)| text.as_str())).await;

@@ -63,6 +63,7 @@ impl<E: Engine> Reconciler<E> {
             run: run.id,
             newer: &newer,
             waiting: Default::default(),
+            asked: None,
         };
         if run.status == Status::Live {
             act.retire().await?;

@@ -98,6 +98,7 @@ impl<E: Engine> Reconciler<E> {
         };
         let steps = self.steps(&journal, plan, desired, before).await?;
         let (mut observed, mut touched) = (Some(observed), BTreeSet::new());
+        let asked = before.filter(|_| matches!(goal, Goal::Revision(_)));
         for (index, step) in steps.iter().enumerate() {
             let before = index.checked_sub(1).map(|done| &steps[done].desired).or(before);
             let act = Act {
@@ -109,6 +110,7 @@ impl<E: Engine> Reconciler<E> {
                 run,
                 newer,
                 waiting: Default::default(),
+                asked,
             };
             touched.append(&mut act.touched());
             let live = match goal {

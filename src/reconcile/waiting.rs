@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, join_all};
 use crate::engine::Engine;
 use crate::model::desired::Order;
 use crate::model::instance::Observed;
+use crate::model::route::Route;
 use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 use crate::plan::nginx::{Upstreams, upstream_name};
@@ -86,12 +87,22 @@ impl<E: Engine> Act<'_, E> {
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
         let waiting = self.rooms(std::mem::take);
         self.open(waiting, |service, of: &[SocketAddrV4]| {
+            let port = |port: &u16| of.iter().any(|of| *port == of.port());
+            let was = |route: &&Route| route.service == *service && port(&route.port);
+            let was: Vec<&Route> =
+                self.before.into_iter().flat_map(|before| &before.routes).filter(was).collect();
+            // Whoever has their path now.
+            let now = self.desired.routes.iter().find(|now| was.iter().any(|was| was.takes_the_same(now)));
             let taker = self.plan.rolls.iter().find(|roll| roll.services().contains(service));
-            let service = taker.map_or(service, |roll| &roll.service);
-            let ports =
-                self.desired.routes.iter().filter(|route| route.service == service).map(|route| route.port);
+            let service = match (now, taker) {
+                (Some(route), _) => &route.service,
+                (None, Some(taker)) => &taker.service,
+                (None, None) => service,
+            };
+            let ports = self.desired.routes.iter().filter(|route| route.service == *service);
             // Where the service has several ports the same one counts, if it is still there.
-            let port = ports.min_by_key(|port| of.iter().all(|of| *port != of.port()));
+            let same = ports.map(|route| route.port).min_by_key(|own| !port(own));
+            let port = now.map(|route| route.port).or(same);
             let instances = upstreams.get(service).into_iter().flatten();
             port.map(|port| instances.map(|at| SocketAddrV4::new(*at, port)).collect()).unwrap_or_default()
         })

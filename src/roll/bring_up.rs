@@ -83,8 +83,9 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
 
     /// When nginx is replaced, if it is.
     fn proxy_wave(&self) -> Option<usize> {
+        let mut rolls = self.plan.rolls.iter().filter(|roll| !roll.new.is_empty());
         let proxy = |roll: &&Roll| self.desired.services.get(&roll.service).is_some_and(|s| s.proxy);
-        self.plan.rolls.iter().find(proxy).map(|roll| roll.wave)
+        rolls.find(proxy).map(|roll| roll.wave)
     }
 
     /// One wave. Returns those that are still to be admitted.
@@ -107,7 +108,7 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
     ) -> Result<Vec<(&'s Service, InstanceId)>, RollError> {
         let replaces = roll.old.iter().any(|old| old.serving);
         // One that has run to its end.
-        self.make_way(roll, service).await?;
+        self.make_way(roll).await?;
         let raised = roll.new.iter().map(|new| async move {
             let id = self.create(roll, service, new).await?;
             self.engine.start(&id).await.map_err(Self::failed(&roll.service))?;
@@ -122,12 +123,13 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
         Ok(if replaces && !service.one_shot { raised } else { Vec::new() })
     }
 
-    /// Leaves the name to the new one, where the stack fixes it.
-    async fn make_way(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
-        if service.template.container_name.is_some() && !roll.new.is_empty() {
-            for old in &roll.old {
-                self.engine.rename(&old.id, &aside(old)).await.map_err(Self::failed(&roll.service))?;
-            }
+    /// Leaves names that the stack fixes to those that are to have them.
+    async fn make_way(&self, roll: &Roll) -> Result<(), RollError> {
+        let fixed = |name: &str| {
+            self.desired.services.values().any(|s| s.template.container_name.as_deref() == Some(name))
+        };
+        for old in roll.old.iter().filter(|old| !roll.new.is_empty() && fixed(&old.name)) {
+            self.engine.rename(&old.id, &aside(old)).await.map_err(Self::failed(&roll.service))?;
         }
         Ok(())
     }
@@ -135,7 +137,7 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
     /// Everything is prepared before the gap: in it lie only stop, start and the gate. Requests wait meanwhile.
     async fn stop_first(&self, roll: &Roll, service: &Service) -> Result<(), RollError> {
         let failed = Self::failed(&roll.service);
-        self.make_way(roll, service).await?;
+        self.make_way(roll).await?;
         let (mut created, never) = (Vec::new(), RestartSpec::never());
         for new in &roll.new {
             created.push((new, self.create(roll, service, new).await?));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineError};
-use crate::model::desired::Service;
+use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Condition, InstanceId, Observed, Phase};
 use crate::plan::verdict::{Look, Verdict, one_shot, verdict};
 
@@ -34,16 +34,22 @@ pub(super) struct Since {
 }
 
 /// A new question is asked of the instances that stay, too: where they have no answer to it they could neither be brought
-/// back behind it nor be mended.
+/// back behind it nor be mended. `before`: what was asked until now. `changing`: of those alone whose answer may depend
+/// on what the run changes, or of all others.
 pub async fn ask_who_stays<E: Engine, J: Journal>(
     rolling: &Rolling<'_, E, J>,
     observed: &Observed,
+    before: &Desired,
+    changing: bool,
 ) -> Result<(), RollError> {
-    let Some(before) = rolling.before else { return Ok(()) };
-    for (name, service) in &rolling.desired.services {
-        let rolls = rolling.plan.rolls.iter().any(|roll| roll.service == *name);
+    let rolls = |name: &str| rolling.plan.rolls.iter().any(|roll| roll.service == name);
+    for (name, service) in rolling.desired.services.iter().filter(|(name, _)| !rolls(name)) {
         let new = |before: &Service| before.gate.probe != service.gate.probe;
-        if rolls || service.one_shot || !before.services.get(name).is_some_and(new) {
+        if service.one_shot || !before.services.get(name).is_some_and(new) {
+            continue;
+        }
+        let refreshed = rolling.plan.refreshes.iter().any(|refresh| refresh.service == *name);
+        if changing != (service.proxy || refreshed || rolling.desired.before(name).into_iter().any(rolls)) {
             continue;
         }
         let there = observed.instances.iter().filter(|i| i.service == *name && i.running() && !i.dismissed());

@@ -117,7 +117,15 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             .filter_map(|(_, old)| Some((*there.iter().find(|instance| instance.id == old.id)?, old)))
             .collect();
         let back = join_all(olds.iter().map(|(instance, _)| self.put_back(instance))).await;
-        back.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))?;
+        // One that cannot come back keeps no other from being as it was.
+        let (mut there, mut failed) = (Vec::new(), Ok(()));
+        for (old, back) in olds.into_iter().zip(back) {
+            match back {
+                Ok(()) => there.push(old),
+                Err(error) => failed = Err(error),
+            }
+        }
+        let olds = there;
         let started = olds.iter().filter(|(instance, _)| !instance.running());
         let there = async {
             let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
@@ -130,7 +138,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let tidy = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old)));
         let (settled, tidied) = join(there, tidy).await;
         settled.into_iter().collect::<Result<(), _>>()?;
-        tidied.into_iter().collect::<Result<(), _>>().map_err(Self::failed(OLD))
+        tidied.into_iter().chain([failed]).collect::<Result<(), _>>().map_err(Self::failed(OLD))
     }
 
     /// What a one-shot has begun to do to data is not cut off because another service has failed, or the agent: nothing

@@ -1,7 +1,7 @@
 //! What only one service can hold, and what two must not write to, goes from one to another: to a new service from one
 //! that is gone (under another name it is the same), and from one that stays. The two cannot run side by side.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 
 use crate::model::desired::{Desired, Order, Service};
 use crate::model::instance::{Instance, MountSpec, Observed, Template};
@@ -32,49 +32,64 @@ fn from_gone(
     before: &Desired,
     observed: &Observed,
 ) -> Vec<(String, String)> {
-    let (mut orders, mut takers) = (Vec::new(), BTreeMap::new());
-    for roll in rolls.iter_mut().filter(|roll| !roll.new.is_empty()) {
-        let Some(service) = desired.services.get(&roll.service) else { continue };
-        let fresh = !before.services.contains_key(&roll.service);
-        for (name, gone) in before.services.iter().filter(|(name, _)| !desired.services.contains_key(*name)) {
-            let what = held(&service.template, &gone.template)
-                .or_else(|| written(service, gone).filter(|_| fresh && !service.one_shot));
-            let Some(what) = what else { continue };
-            if let Some(first) = takers.get(name) {
-                orders.push((String::clone(first), roll.service.clone()));
-                continue;
-            }
-            let mut old: Vec<OldInstance> = Vec::new();
-            removals.retain_mut(|removal| {
-                let its = removal.service == *name;
-                if its {
-                    old.append(&mut removal.old);
-                }
-                !its
-            });
-            let there: Vec<&Instance> = observed.instances.iter().filter(|i| i.service == *name).collect();
-            // One that has ended still has its name.
-            let named =
-                |i: &&&Instance| i.ended() && service.template.container_name.as_ref() == Some(&i.name);
-            old.extend(there.iter().filter(named).map(|i| retiring(i)));
-            if old.is_empty() {
-                continue;
-            }
-            if !service.one_shot {
-                roll.order = Order::StopFirst;
-                roll.order_reason = format!("takes over {what} from {name}");
-            }
-            if fresh && same_program(service, gone) {
-                // Not what it left behind itself when it was last there: the other has written since.
-                for (new, left) in roll.new.iter_mut().zip(data(service, &there, &old)) {
-                    new.volumes = left;
-                }
-            }
-            roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(name.clone()), ..old }));
-            takers.insert(name.clone(), roll.service.clone());
+    let mut orders = Vec::new();
+    for (name, gone) in before.services.iter().filter(|(name, _)| !desired.services.contains_key(*name)) {
+        let alone = owns(before, name);
+        let claims = rolls.iter().enumerate().filter(|(_, roll)| !roll.new.is_empty());
+        let claims = claims.filter_map(|(index, roll)| {
+            let service = desired.services.get(&roll.service)?;
+            let held = held(&service.template, &gone.template);
+            let fresh = !before.services.contains_key(&roll.service) && !service.one_shot;
+            let alike = same_program(service, gone) || same_requests(desired, &roll.service, before, name);
+            let written = written(service, gone, alike).filter(|_| fresh && alone);
+            let strength = (held.is_some(), same_requests(desired, &roll.service, before, name), alike);
+            Some((strength, index, held.is_some(), held.or(written)?))
+        });
+        let mut claims: Vec<_> = claims.collect();
+        claims.sort_by_key(|(strength, index, ..)| (Reverse(*strength), *index));
+        let mut claims = claims.into_iter().map(|(_, index, held, what)| (index, held, what));
+        let Some((taker, _, what)) = claims.next() else { continue };
+        let old = taken(removals, observed, name, desired.services.get(&rolls[taker].service));
+        if old.is_empty() {
+            continue;
         }
+        let first = rolls[taker].service.clone();
+        let later = claims.filter(|(_, held, _)| *held).map(|(index, ..)| rolls[index].service.clone());
+        orders.extend(
+            later
+                .filter(|then| !desired.before(&first).contains(then.as_str()))
+                .map(|then| (first.clone(), then)),
+        );
+        let (roll, Some(service)) = (&mut rolls[taker], desired.services.get(&first)) else { continue };
+        if !service.one_shot {
+            roll.order = Order::StopFirst;
+            roll.order_reason = format!("takes over {what} from {name}");
+        }
+        if !before.services.contains_key(&first) && same_program(service, gone) {
+            let there: Vec<&Instance> = observed.instances.iter().filter(|i| i.service == *name).collect();
+            // Not what it left behind itself when it was last there: the other has written since.
+            for (new, left) in roll.new.iter_mut().zip(data(service, &there, &old)) {
+                new.volumes = left;
+            }
+        }
+        roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(name.clone()), ..old }));
     }
     orders
+}
+
+/// The instances of a service that is gone; of those that have ended, the one whose name is wanted.
+fn taken(
+    removals: &mut Vec<Removal>,
+    observed: &Observed,
+    name: &str,
+    taker: Option<&Service>,
+) -> Vec<OldInstance> {
+    let its = removals.extract_if(.., |removal| removal.service == name);
+    let mut old: Vec<OldInstance> = its.flat_map(|removal| removal.old).collect();
+    let wanted = taker.and_then(|taker| taker.template.container_name.as_ref());
+    let there = observed.instances.iter().filter(|i| i.service == name && i.ended());
+    old.extend(there.filter(|i| wanted == Some(&i.name)).map(retiring));
+    old
 }
 
 /// One that gives up what another is to hold stops before that one starts.
@@ -89,6 +104,10 @@ fn from_others(rolls: &mut [Roll], desired: &Desired, before: &Desired) -> Vec<(
         };
         for taker in takers.iter().filter(|taker| *taker != name) {
             let Some(wants) = desired.services.get(taker) else { continue };
+            // nginx is replaced last: what requests reach through it cannot wait for that.
+            if has.proxy && desired.routes.iter().any(|route| route.service == *taker) {
+                continue;
+            }
             let given = held(&wants.template, &had.template)
                 .filter(|what| held(&wants.template, &has.template).as_ref() != Some(what));
             let Some(what) = given else { continue };
@@ -132,27 +151,49 @@ fn held(one: &Template, other: &Template) -> Option<String> {
     fixed.map(|address| format!("the address {address}"))
 }
 
-/// What both write to, or any port of the host that both may listen on.
-fn written(one: &Service, other: &Service) -> Option<String> {
+/// What both write to, or any port of the host that both may listen on. `alike`: what is no named volume is often mounted by
+/// services that have nothing to do with each other.
+fn written(one: &Service, other: &Service, alike: bool) -> Option<String> {
     let (one, other, wished) = (&one.template, &other.template, one.order_reason == WISHED);
     let host = |template: &Template| template.network_mode.as_deref() == Some("host");
-    if host(one) && host(other) {
+    if alike && host(one) && host(other) {
         return Some("the host's network".to_owned());
     }
-    let place = |mount: &MountSpec| match mount {
+    let theirs: Vec<String> = other.mounts.iter().filter_map(place).collect();
+    let places = one.mounts.iter().filter(|mount| alike || matches!(mount, MountSpec::Volume { .. }));
+    places.filter_map(place).find(|place| !wished && theirs.contains(place))
+}
+
+fn place(mount: &MountSpec) -> Option<String> {
+    match mount {
         MountSpec::Volume { name: Some(name), read_only: false, .. } => Some(format!("the volume {name}")),
         MountSpec::Bind { source, read_only: false, .. } => Some(format!("the host's {source}")),
         _ => None,
-    };
-    let theirs: Vec<String> = other.mounts.iter().filter_map(place).collect();
-    one.mounts.iter().filter_map(place).find(|place| !wished && theirs.contains(place))
+    }
+}
+
+/// Nobody else writes to what it writes to. What several share they may share with one more.
+fn owns(before: &Desired, name: &str) -> bool {
+    let places = |service: &Service| service.template.mounts.iter().filter_map(place).collect::<Vec<_>>();
+    let own = before.services.get(name).map(places).unwrap_or_default();
+    let mut others = before.services.iter().filter(|(other, service)| *other != name && !service.one_shot);
+    !others.any(|(_, service)| places(service).iter().any(|place| own.contains(place)))
+}
+
+/// Requests that went to the one go to the other.
+fn same_requests(desired: &Desired, one: &str, before: &Desired, other: &str) -> bool {
+    let mut routes = desired.routes.iter().filter(|route| route.service == one);
+    routes.any(|route| before.routes.iter().any(|old| old.service == other && old.takes_the_same(route)))
 }
 
 /// What one leaves in its anonymous volumes the other can read.
 fn same_program(one: &Service, other: &Service) -> bool {
-    let repository = |service: &Service| {
-        let name = service.template.image.name.clone();
-        name.rsplit_once(':').map_or(name.clone(), |(repository, _)| repository.to_owned())
-    };
-    repository(one) == repository(other)
+    let (one, other) = (&one.template.image.name, &other.template.image.name);
+    let parts = |name: &str| name.rsplit_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned()));
+    // Built here, a tag says from what.
+    let built = |tag: &str| tag.len() == 12 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match (parts(one), parts(other)) {
+        (Some((a, tag)), Some((b, other))) => a == b || tag == other && built(&tag),
+        _ => one == other,
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::Desired;
+use crate::model::route::Route;
 
 use super::Roll;
 
@@ -27,13 +28,14 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired, orders: &[(String
     }
     let last = waves.values().max().map_or(0, |last| last + 1);
     let of = |roll: &Roll| desired.services.get(&roll.service);
-    let proxy = rolls.iter().find(|roll| of(roll).is_some_and(|service| service.proxy));
+    let proxy =
+        rolls.iter().find(|roll| !roll.new.is_empty() && of(roll).is_some_and(|service| service.proxy));
     let proxy = proxy.map(|roll| roll.service.clone());
     for roll in rolls.iter_mut() {
         let own = waves.get(&roll.service).copied().unwrap_or(0);
         roll.wave = match &proxy {
             Some(proxy) if *proxy == roll.service => last,
-            Some(proxy) if waits_for_proxy(desired, &roll.service, proxy) => last + 1 + own,
+            Some(proxy) if waits_for_proxy(desired, &roll.service, proxy, orders) => last + 1 + own,
             _ => own,
         };
     }
@@ -41,9 +43,11 @@ pub(super) fn set_waves(rolls: &mut [Roll], desired: &Desired, orders: &[(String
     rolls.sort_by(|a, b| (a.wave, lasts(a), &a.service).cmp(&(b.wave, lasts(b), &b.service)));
 }
 
-/// It uses nginx, and nginx does not need it.
-fn waits_for_proxy(desired: &Desired, name: &str, proxy: &str) -> bool {
-    desired.before(name).contains(proxy) && !desired.routes.iter().any(|route| route.service == name)
+/// It uses nginx or has something from it, and nobody needs it whom nginx sends requests to.
+fn waits_for_proxy(desired: &Desired, name: &str, proxy: &str, orders: &[(String, String)]) -> bool {
+    let given = orders.iter().any(|(first, then)| first == proxy && then == name);
+    let needed = |route: &Route| route.service == name || desired.before(&route.service).contains(name);
+    (given || desired.before(name).contains(proxy)) && !desired.routes.iter().any(needed)
 }
 
 /// All that comes before each service. One-shot after one-shot is put before what does not come before it by then, so

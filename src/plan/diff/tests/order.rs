@@ -103,6 +103,21 @@ fn a_one_shot_ends_before_all_that_it_does_not_wait_for() {
     let stack: &[(&str, &[&str])] =
         &[("api", &[]), ("exporter", &["nginx"]), ("nginx", &["api"]), ("once", &["exporter"])];
     assert_eq!(waves(stack), ["api", "nginx", "exporter", "once"]);
+    // Not where nginx only loses one of several.
+    let (nginx, tunnel) = (service("nginx", "f1", 2), service("tunnel", "f1", 1));
+    let nginx = Service { proxy: true, ..nginx };
+    let before = desired(vec![nginx.clone(), tunnel.clone()]);
+    let seen = world(
+        [(&nginx, 1), (&nginx, 2), (&tunnel, 1)]
+            .map(|(service, number)| instance(service, number, None))
+            .into(),
+    );
+    let newer = Service { after: vec!["nginx".into()], fingerprint: "f2".into(), ..tunnel };
+    let after = desired(vec![Service { replicas: 1, ..nginx }, newer]);
+    let plan = planned(&after, Some(&before), &seen, Purpose::Release);
+    let told: Vec<_> =
+        plan.rolls.iter().map(|roll| (roll.service.as_str(), roll.wave, roll.new.len())).collect();
+    assert_eq!(told, [("nginx", 0, 0), ("tunnel", 1, 1)]);
     assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &[])]), ["once", "api web"]);
     // Where somebody is said to wait for it, only they do.
     assert_eq!(waves(&[("api", &[]), ("once", &[]), ("web", &["once"])]), ["once api", "web"]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::instance::{MountSpec, PublishedPort};
+use crate::model::route::Route;
 use crate::plan::order::WISHED;
 
 #[test]
@@ -69,8 +70,16 @@ fn two_services_write_to_one_volume_only_where_they_did_or_are_said_to() {
     let plan = from_to(vec![writing("postgres", volume(false))], vec![writing("db", volume(false))]);
     assert_eq!(told(&plan), ["0 db: stop-first, takes over the volume shop_data from postgres"]);
     assert_eq!((plan.removals.len(), plan.rolls[0].old[0].of.as_deref()), (0, Some("postgres")));
-    let plan = from_to(vec![writing("postgres", bind.clone())], vec![writing("db", bind)]);
+    let of_image = |service: Service, image: &str| {
+        let mut service = service;
+        service.template.image.name = image.into();
+        service
+    };
+    let (old, new) = (of_image(writing("postgres", bind.clone()), "postgres:16"), writing("db", bind));
+    let plan = from_to(vec![old.clone()], vec![of_image(new.clone(), "postgres:17")]);
     assert_eq!(told(&plan), ["0 db: stop-first, takes over the host's /srv/db from postgres"]);
+    // Another program may mount the same for another reason, as all do with the host's clock.
+    assert_eq!(from_to(vec![old], vec![of_image(new, "redis:7")]).rolls[0].order, Order::StartFirst);
 
     let side_by_side = ["0 db: start-first, nothing of it gives way"];
     let plan = from_to(vec![writing("postgres", volume(false))], vec![writing("db", volume(true))]);
@@ -82,6 +91,55 @@ fn two_services_write_to_one_volume_only_where_they_did_or_are_said_to() {
     let newer = Service { fingerprint: "f2".into(), ..web.clone() };
     let plan = from_to(vec![web, worker], vec![newer]);
     assert_eq!((plan.rolls[0].order, plan.removals.len()), (Order::StartFirst, 1));
+}
+
+fn route(service: &str, path: &str) -> Route {
+    Route {
+        service: service.into(),
+        name: String::new(),
+        place: Default::default(),
+        listen: 80,
+        host: None,
+        path: path.into(),
+        strip: false,
+        port: 8000,
+        websocket: false,
+        body_size: None,
+        timeout: None,
+    }
+}
+
+#[test]
+fn of_several_new_ones_the_one_that_has_most_of_it_takes_over() {
+    let sharing = |name: &str, ports: Vec<PublishedPort>| {
+        let mut service = service(name, "f1", 1);
+        service.template.mounts = vec![MountSpec::Volume {
+            name: Some("shop_data".into()),
+            target: "/data".into(),
+            read_only: false,
+            nocopy: false,
+        }];
+        service.template.ports = ports;
+        service
+    };
+    let uploads = |name: &str| sharing(name, Vec::new());
+    let mut before = desired(vec![uploads("web")]);
+    before.routes = vec![route("web", "/")];
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    let mut after = desired(vec![uploads("api"), uploads("shop")]);
+    after.routes = vec![route("api", "/api/"), route("shop", "/")];
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    let takes = "0 shop: stop-first, takes over the volume shop_data from web";
+    assert_eq!(told(&plan), ["0 api: start-first, nothing of it gives way", takes]);
+
+    // A port or a name cannot be shared, so it decides.
+    let port = || vec![port(80, None)];
+    let plan = from_to(vec![sharing("nginx", port())], vec![uploads("certbot"), sharing("proxy", port())]);
+    let takes = "0 proxy: stop-first, takes over port 80 from nginx";
+    assert_eq!(told(&plan), ["0 certbot: start-first, nothing of it gives way", takes]);
+    // What two wrote to before, more may write to.
+    let plan = from_to(vec![uploads("web"), uploads("worker")], vec![uploads("jobs"), uploads("shop")]);
+    assert_eq!((plan.removals.len(), plan.rolls[0].order), (2, Order::StartFirst));
 }
 
 #[test]
@@ -110,6 +168,12 @@ fn one_that_stays_gives_up_its_port_before_another_takes_it() {
         told(&plan),
         ["0 web: stop-first, gives port 8080 up to door", "1 door: start-first, nothing of it gives way"]
     );
+    // nginx is replaced after all that it leads to, and what takes a port of its after that.
+    let nginx = |service: Service| Service { proxy: true, ..service };
+    let newer = nginx(service("nginx", "f2", 1));
+    let plan = from_to(vec![nginx(publishing("nginx", None))], vec![newer, publishing("door", None)]);
+    let waves: Vec<_> = plan.rolls.iter().map(|roll| (roll.service.as_str(), roll.order)).collect();
+    assert_eq!(waves, [("nginx", Order::StopFirst), ("door", Order::StartFirst)]);
     // Not where it keeps one at another address.
     let mut both = publishing("web", Some("127.0.0.1"));
     both.fingerprint = "f2".into();
