@@ -137,13 +137,13 @@ async fn roll_back(
 }
 
 async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
-    let (releases, denied) = (record.releases().await?, record.denied_runs().await?);
+    let (releases, taken_back) = (record.releases().await?, record.taken_back().await?);
     // What was rolled back itself, or turned bad, is chosen only by its number. It is the release that counts: its
     // revision may also be that of a good one, or have changed nothing.
-    let bad: Vec<&Release> = releases.iter().filter(|release| denied.contains(&release.run)).collect();
+    let bad: Vec<&Release> = releases.iter().filter(|release| taken_back.contains(&release.id)).collect();
     let mut left_out = None;
-    for release in releases.iter().filter(|release| release.id < current.id && !same(release, current)) {
-        if !bad.iter().any(|bad| same(release, bad)) {
+    for release in releases.iter().filter(|release| release.id < current.id && !release.same(current)) {
+        if !bad.iter().any(|bad| release.same(bad)) {
             return Ok(release.clone());
         }
         left_out.get_or_insert(release.id);
@@ -152,14 +152,6 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
         Some(bad) => OrderError::OnlyBadBefore(current.id, bad),
         None => OrderError::NoneBefore(current.id),
     })
-}
-
-/// What came again by a person's word, after it was rolled back, has two releases, of which neither is a way back from
-/// the other.
-fn same(one: &Release, other: &Release) -> bool {
-    one.revision == other.revision
-        && one.desired.routes == other.desired.routes
-        && one.desired.same_services(&other.desired)
 }
 
 /// Of a release that is held what was given up can be mended, and nothing else tried.
@@ -202,6 +194,8 @@ async fn resume(record: &Record, tip: Option<Revision>, now: i64) -> Result<Stri
         Target::Branch | Target::Back { .. } => return Err(OrderError::NothingHeld),
         Target::Down => {}
         Target::Pinned(hold) => {
+            // The rollback may not have come that far.
+            record.current_stays().await?;
             if let Some(denied) = hold.denied {
                 record.allow(&denied).await?;
             }

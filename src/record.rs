@@ -4,6 +4,7 @@ mod halt;
 mod held;
 mod releases;
 mod runs;
+mod taken_back;
 mod watch;
 
 use crate::model::run::IllegalEntry;
@@ -16,7 +17,9 @@ pub use runs::{Logged, Run};
 pub use watch::Watch;
 
 /// The tables of this room, in order of their making.
-pub const MIGRATIONS: &[Migration] = &[Migration(
+pub const MIGRATIONS: &[Migration] = &[TABLES, taken_back::TABLE];
+
+const TABLES: Migration = Migration(
     "CREATE TABLE runs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         kind TEXT NOT NULL,
@@ -53,7 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration(
         at INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",
-)];
+);
 
 /// The record of one state folder.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! Orders on a real store: what is written down, and what the record then says.
 
+mod taken_back;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -174,10 +175,12 @@ async fn a_good_release_is_a_way_back_though_its_revision_failed_when_it_was_tri
 #[tokio::test]
 async fn where_all_before_were_taken_back_a_person_names_one() {
     let world = World::new().await;
-    let (run, _) = world.release('a').await;
+    world.release('a').await;
     world.release('b').await;
-    let denial = Denial { revision: revision('a'), why: Why::RolledBack, run, at: 2 };
-    world.record.deny(denial).await.unwrap();
+    for id in [1, 2].map(ReleaseId) {
+        world.obey(Order::Rollback { release: Some(id), hold: false }).await.unwrap();
+        world.is_back_at(id).await;
+    }
     let refused = world.obey(BACK).await.unwrap_err().to_string();
     assert_eq!(refused, "every release before 2 was taken back; if 1 is what you want: agent rollback 1");
 }

@@ -1,13 +1,12 @@
 //! What the agent is told to reach, and what it must not try: the target and the denied revisions.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 use crate::model::run::{Failure, ReleaseId, RunId};
 
+use super::taken_back::take_back;
 use super::{Record, RecordError, facts, from_word};
 
 /// What the agent is told to reach.
@@ -97,8 +96,8 @@ impl Record {
             .await
     }
 
-    /// Pins a release and denies what it replaces, in one transaction: what the run has made. `brought`: the revision
-    /// that it was made of, to be denied too.
+    /// Pins a release and takes back what it replaces, in one transaction: what the run has made. `brought`: the
+    /// revision that it was made of, to be denied too.
     pub async fn pin(&self, hold: Hold, run: RunId, brought: Option<Revision>) -> Result<(), RecordError> {
         self.store
             .write(move |sql| {
@@ -106,6 +105,7 @@ impl Record {
                 for revision in hold.denied.iter().chain(&brought) {
                     sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
                 }
+                take_back(sql, run, run)?;
                 facts::set(sql, TARGET, &serde_json::to_string(&Target::Pinned(hold))?)
             })
             .await
@@ -134,17 +134,6 @@ impl Record {
                         Ok(Denial { revision, why: serde_json::from_str(&why)?, run: RunId(run), at })
                     })
                     .transpose()
-            })
-            .await
-    }
-
-    /// The runs that made, or failed to make, what is denied.
-    pub async fn denied_runs(&self) -> Result<BTreeSet<RunId>, RecordError> {
-        self.store
-            .read(|sql| {
-                let mut select = sql.prepare_cached("SELECT run FROM denials")?;
-                let runs = select.query_map([], |row| Ok(RunId(row.get(0)?)))?;
-                Ok(runs.collect::<Result<_, _>>()?)
             })
             .await
     }

@@ -12,6 +12,7 @@ use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
 use super::halt::DEGRADED;
 use super::held::TARGET;
 use super::runs::append;
+use super::taken_back::not_taken_back;
 use super::watch;
 use super::{Record, RecordError, Target, facts};
 
@@ -26,6 +27,16 @@ pub struct Release {
     /// Holds the environment, so it never leaves the agent.
     #[serde(skip)]
     pub desired: Desired,
+}
+
+impl Release {
+    /// What came again by a person's word, after it was taken back, has two releases, of which neither is a way back
+    /// from the other.
+    pub fn same(&self, other: &Self) -> bool {
+        self.revision == other.revision
+            && self.desired.routes == other.desired.routes
+            && self.desired.same_services(&other.desired)
+    }
 }
 
 /// How a new release is to be watched.
@@ -189,6 +200,7 @@ impl Record {
 
 fn make_current(sql: &Connection, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
     facts::set(sql, CURRENT, &id.0.to_string())?;
+    not_taken_back(sql, id)?;
     facts::forget(sql, DEGRADED)?;
     facts::set(sql, APPLIED, &serde_json::to_string(revision)?)
 }

@@ -10,6 +10,7 @@ use crate::model::run::{Failure, ReleaseId, RunId};
 
 use super::held::{DENY, TARGET};
 use super::releases::{APPLIED, CURRENT, Release, release};
+use super::taken_back::take_back;
 use super::{Record, RecordError, Target, Watched, Why, facts};
 
 /// A release that has been live for a short time only. Times are milliseconds since the Unix epoch.
@@ -80,6 +81,7 @@ impl Record {
                 for (run, revision) in applied.into_iter().chain(made_from(sql, brought, run)?) {
                     sql.execute(DENY, params![revision, why, run.0, now])?;
                 }
+                take_back(sql, brought, run)?;
                 let target = Target::Back { release: proven(sql, &watch, Some(brought), now)? };
                 facts::set(sql, TARGET, &serde_json::to_string(&target)?)?;
                 facts::forget(sql, WATCH)?;

@@ -53,20 +53,20 @@ async fn what_goes_live_after_one_that_turned_bad_stays_and_goes_back_to_the_goo
 }
 
 /// Each service in a version.
-fn stack(digit: char, versions: &[(&str, &str)]) -> Desired {
+pub(super) fn stack(digit: char, versions: &[(&str, &str)]) -> Desired {
     let services = versions.iter().map(|(name, version)| ((*name).to_owned(), Service::plain(name, version)));
     Desired { services: services.collect(), ..desired(digit) }
 }
 
 impl World {
     /// The first release, which nobody watches.
-    async fn rolls_first(&self, desired: &Desired) {
+    pub(super) async fn rolls_first(&self, desired: &Desired) {
         let run = self.record.begin(Kind::Deploy, &desired.revision, "", "", 0).await.unwrap();
         self.goes_live(run, Live::New { desired, subject: "", watch: None }, 0).await;
     }
 
     /// A release that rolls these services; watched for a minute.
-    async fn rolls(&self, desired: &Desired, services: &[&str], now: i64) -> Watch {
+    pub(super) async fn rolls(&self, desired: &Desired, services: &[&str], now: i64) -> Watch {
         let run = self.record.begin(Kind::Deploy, &desired.revision, "", "", now).await.unwrap();
         let services = services.iter().map(|name| (*name).to_owned()).collect();
         let watch = Some(Watched { services, long: 60_000 });
