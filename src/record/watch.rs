@@ -140,14 +140,19 @@ pub(super) fn proven(
     // One that cannot be read proves nothing, and keeps nothing from going back.
     let read = |id| release(sql, id).ok().map(|release| release.desired);
     let good = read(watch.back_to);
-    let Some(live) = facts::get(sql, CURRENT)?.and_then(read) else { return Ok(watch.back_to) };
+    let current: Option<ReleaseId> = facts::get(sql, CURRENT)?;
+    let Some((current, live)) = current.and_then(|id| Some((id, read(id)?))) else {
+        return Ok(watch.back_to);
+    };
     let mut ever_since = live.same_in(&live);
     let since = watch.first.unwrap_or(watch.since);
     let long_ago = now - (watch.until - watch.since);
+    // What is only just taking its place says nothing of it.
     let mut select = sql.prepare_cached(
-        "SELECT id, run, created_at FROM releases WHERE id > ?1 AND created_at >= ?2 ORDER BY id DESC",
+        "SELECT id, run, created_at FROM releases WHERE id > ?1 AND id <= ?2 AND created_at >= ?3
+         ORDER BY id DESC",
     )?;
-    let mut rows = select.query(params![watch.back_to.0, since])?;
+    let mut rows = select.query(params![watch.back_to.0, current.0, since])?;
     while let Some(row) = rows.next()? {
         let (id, run, created_at) = (ReleaseId(row.get(0)?), RunId(row.get(1)?), row.get::<_, i64>(2)?);
         let Some(desired) = read(id) else { break };

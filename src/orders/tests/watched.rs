@@ -125,6 +125,16 @@ async fn what_has_stayed_well_for_as_long_is_gone_back_to_though_more_came_withi
 }
 
 #[tokio::test]
+async fn what_has_stayed_well_is_where_the_next_release_goes_back_to_whatever_that_one_changes() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("web", "2")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("api", "2"), ("web", "2")]), &["api"], 40_000).await;
+    let d = world.rolls(&stack('d', &[("api", "2"), ("web", "3")]), &["web"], 80_000).await;
+    assert_eq!(d.back_to, ReleaseId(2));
+}
+
+#[tokio::test]
 async fn what_was_replaced_before_it_had_stayed_well_for_as_long_is_not_gone_back_to() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
