@@ -117,7 +117,7 @@ impl Forgiven {
 }
 
 /// When services did not run, as far as was seen: what restarts, what a person stopped, and what is replaced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Halts {
     pids: BTreeMap<InstanceId, i64>,
     of: Vec<(String, i64, i64)>,
@@ -127,9 +127,12 @@ pub struct Halts {
 }
 
 impl Halts {
-    /// The watch began at `since`; nothing has been seen of it until now. Milliseconds since the Unix epoch.
-    pub fn new(since: i64, now: i64) -> Self {
-        Self { pids: BTreeMap::new(), of: Vec::new(), since, seen_at: now, first: true }
+    /// The watch that began at `since` is begun, or gone on with: what was seen of it stays so. Milliseconds since the
+    /// Unix epoch.
+    pub fn watch(&mut self, since: i64, now: i64) {
+        if since != self.since {
+            *self = Self { since, seen_at: now, first: true, ..Self::default() };
+        }
     }
 
     /// Takes one more look; `away`: the engine did not answer since the one before.
@@ -143,8 +146,10 @@ impl Halts {
             for instance in of {
                 let (condition, id) = (&instance.condition, &instance.id);
                 let before = self.pids.insert(id.clone(), condition.pid);
-                // It has begun again while nobody looked: the machine was started anew, for example.
-                let unseen = first && condition.started_at.is_some_and(|at| at > self.since);
+                // It has begun again while nobody looked: the machine was started anew, for example. What the engine
+                // has restarted since has crashed.
+                let begun = condition.started_at.is_some_and(|at| at > self.since);
+                let unseen = first && begun && condition.restarts == 0;
                 if unseen {
                     anew = true;
                     from = from.min(self.since);

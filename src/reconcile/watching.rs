@@ -72,7 +72,7 @@ impl<E: Engine> Reconciler<E> {
         let mut situation = self.situation.subscribe();
         // One that an earlier agent began goes on at once, whatever the first turn has to do.
         let _ = self.publish_watch().await;
-        let mut wellbeing = Wellbeing::default();
+        let (mut wellbeing, mut halts) = (Wellbeing::default(), Halts::default());
         loop {
             let watch = tokio::select! {
                 watch = changed(&mut situation, None) => watch,
@@ -82,7 +82,7 @@ impl<E: Engine> Reconciler<E> {
             // Not longer than wanted, whatever has happened to the clock.
             let left = Duration::from_millis((watch.until - now()).max(0) as u64).min(self.config.roll.watch);
             let ended = tokio::select! {
-                bad = self.until_bad(&watch, &mut wellbeing) => self.turned_bad(&watch, bad).await,
+                bad = self.until_bad(&watch, &mut wellbeing, &mut halts) => self.turned_bad(&watch, bad).await,
                 () = tokio::time::sleep(left) => self.seen_through(&watch).await.map(|()| true),
                 _ = changed(&mut situation, Some(&watch)) => Ok(true),
                 () = stop.cancelled() => return,
@@ -141,7 +141,7 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Looks and counts until something is wrong.
-    async fn until_bad(&self, watch: &Watch, wellbeing: &mut Wellbeing) -> Bad {
+    async fn until_bad(&self, watch: &Watch, wellbeing: &mut Wellbeing, halts: &mut Halts) -> Bad {
         let desired = loop {
             match self.record.current().await {
                 Ok(Some(release)) => break release.desired,
@@ -156,7 +156,8 @@ impl<E: Engine> Reconciler<E> {
         let mut log = AccessLog::new(self, &desired, tally.switched() + 1);
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
-        let (mut away, mut halts) = (false, Halts::new(watch.since, clock));
+        let mut away = false;
+        halts.watch(watch.since, clock);
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

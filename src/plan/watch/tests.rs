@@ -51,6 +51,12 @@ fn excused() -> Begins {
     Begins { excused: [InstanceId("1".into())].into(), ..no() }
 }
 
+fn halts(since: i64, now: i64) -> Halts {
+    let mut halts = Halts::default();
+    halts.watch(since, now);
+    halts
+}
+
 fn desired() -> Desired {
     Desired {
         stack: "shop".into(),
@@ -147,7 +153,7 @@ fn what_was_started_anew_while_nobody_looked_begins_again_since_the_watch_began(
     let look = |started_at: Option<i64>| {
         let mut web = instance(Phase::Running, 0);
         web.condition.started_at = started_at;
-        let mut halts = Halts::new(500, 9_000);
+        let mut halts = halts(500, 9_000);
         let observed = Observed { instances: vec![web], ..Observed::default() };
         let again = halts.look(&desired, &observed, false, 9_000).own.len();
         // Only the first time.
@@ -157,6 +163,34 @@ fn what_was_started_anew_while_nobody_looked_begins_again_since_the_watch_began(
     assert_eq!(look(Some(400)), (0, Vec::new()));
     assert_eq!(look(None), (0, Vec::new()));
     assert_eq!(look(Some(8_000)), (1, vec![(500, 9_000, 0)]));
+}
+
+#[test]
+fn what_crashed_while_nobody_looked_does_not_excuse_itself() {
+    let service = service("always");
+    let desired = Desired { services: [("web".into(), service.clone())].into(), ..desired() };
+    let mut web = instance(Phase::Running, 1);
+    web.condition.started_at = Some(8_000);
+    let observed = Observed { instances: vec![web.clone()], ..Observed::default() };
+    let (mut halts, mut forgiven) = (halts(500, 9_000), Forgiven::default());
+    forgiven.look(&observed, &halts.look(&desired, &observed, false, 9_000));
+    assert_eq!(forgiven.crashed(&service, &web).unwrap(), "it crashed and was restarted");
+}
+
+#[test]
+fn what_was_seen_of_a_watch_stays_seen_when_it_is_gone_on_with() {
+    let desired = Desired { services: [("web".into(), service("always"))].into(), ..desired() };
+    let mut web = instance(Phase::Running, 0);
+    web.condition.started_at = Some(8_000);
+    let observed = Observed { instances: vec![web], ..Observed::default() };
+    let mut halts = halts(500, 9_000);
+    assert_eq!(halts.look(&desired, &observed, false, 9_000).own.len(), 1);
+    halts.watch(500, 10_000);
+    assert_eq!(halts.look(&desired, &observed, false, 10_000), no());
+    assert_eq!(halts.of(&desired, "web").count(), 1);
+    // The next watch has not seen it yet.
+    halts.watch(600, 11_000);
+    assert_eq!(halts.look(&desired, &observed, false, 11_000).own.len(), 1);
 }
 
 #[test]
@@ -183,7 +217,7 @@ fn what_restarts_or_is_missing_excuses_itself_and_what_depends_on_it() {
         ..Observed::default()
     };
     let ids = |names: &[&str]| names.iter().map(|name| InstanceId((*name).into())).collect::<BTreeSet<_>>();
-    let mut halts = Halts::new(500, 1_000);
+    let mut halts = halts(500, 1_000);
     let begins = |own: &[&str], excused: &[&str]| Begins { own: ids(own), excused: ids(excused) };
     assert_eq!(halts.look(&desired, &seen(Some(1)), false, 2_000), no());
     assert_eq!(halts.look(&desired, &seen(Some(2)), false, 3_000), begins(&["db"], &["api", "web"]));
@@ -229,7 +263,7 @@ fn what_nobody_starts_again_after_the_engine_was_away_has_not_crashed() {
     let desired = Desired { services: [("web".into(), service.clone())].into(), ..desired() };
     let web = instance(Phase::Exited(137), 0);
     let observed = Observed { instances: vec![web.clone()], ..Observed::default() };
-    let (mut halts, mut forgiven) = (Halts::new(500, 1_000), Forgiven::default());
+    let (mut halts, mut forgiven) = (halts(500, 1_000), Forgiven::default());
     forgiven.look(&observed, &halts.look(&desired, &observed, true, 2_000));
     (0..20).for_each(|_| forgiven.look(&observed, &no()));
     assert_eq!(forgiven.crashed(&service, &web), None);
@@ -251,7 +285,7 @@ fn when_the_machine_starts_anew_what_ended_with_it_is_forgiven() {
     db.condition.started_at = Some(8_000);
     let web = instance(Phase::Exited(137), 0);
     let observed = Observed { instances: vec![db, web], ..Observed::default() };
-    let begins = Halts::new(500, 9_000).look(&desired, &observed, false, 9_000);
+    let begins = halts(500, 9_000).look(&desired, &observed, false, 9_000);
     assert!(begins.excused.contains(&InstanceId("1".into())), "{begins:?}");
 }
 
