@@ -267,6 +267,44 @@ impl Instance {
     }
 }
 
+#[cfg(test)]
+impl Instance {
+    /// One of the first release, of which nothing is said but how it is.
+    pub(crate) fn plain(service: &str, number: u32, phase: Phase) -> Self {
+        Self {
+            id: InstanceId(number.to_string()),
+            name: format!("shop-{service}-{number}"),
+            service: service.into(),
+            number,
+            fingerprint: "f".into(),
+            run: RunId(1),
+            revision: String::new(),
+            image_id: String::new(),
+            condition: Condition::plain(phase),
+            endpoints: BTreeMap::new(),
+            nameless: false,
+            hosts: None,
+            volumes: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Condition {
+    pub(crate) fn plain(phase: Phase) -> Self {
+        Self {
+            phase,
+            health: None,
+            restarts: 0,
+            out_of_memory: false,
+            last_exit: None,
+            error: String::new(),
+            pid: 1,
+            started_at: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// `None` while the instance does not run and has no fixed address.

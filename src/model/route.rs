@@ -59,6 +59,26 @@ impl Route {
     }
 }
 
+#[cfg(test)]
+impl Route {
+    /// At port 80 of nginx to port 8000 of the service.
+    pub(crate) fn plain(service: &str, path: &str) -> Self {
+        Self {
+            service: service.into(),
+            name: String::new(),
+            place: Place::default(),
+            listen: 80,
+            host: None,
+            path: path.into(),
+            strip: false,
+            port: 8000,
+            websocket: false,
+            body_size: None,
+            timeout: None,
+        }
+    }
+}
+
 /// What else the text depends on. Stored in releases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

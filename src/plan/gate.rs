@@ -126,19 +126,7 @@ mod tests {
     }
 
     fn route() -> Route {
-        Route {
-            service: "web".into(),
-            name: "default".into(),
-            place: Place::default(),
-            listen: 80,
-            host: None,
-            path: "/django/".into(),
-            strip: false,
-            port: 8000,
-            websocket: false,
-            body_size: None,
-            timeout: None,
-        }
+        Route { name: "default".into(), ..Route::plain("web", "/django/") }
     }
 
     #[test]

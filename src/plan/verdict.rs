@@ -112,16 +112,7 @@ mod tests {
     }
 
     fn look(age: u64, phase: Phase, health: Option<Health>, probe: Option<Result<(), String>>) -> Look {
-        let condition = Condition {
-            phase,
-            health,
-            restarts: 0,
-            out_of_memory: false,
-            last_exit: None,
-            error: String::new(),
-            pid: 1,
-            started_at: None,
-        };
+        let condition = Condition { health, ..Condition::plain(phase) };
         Look { age: Duration::from_secs(age), condition, probe }
     }
 

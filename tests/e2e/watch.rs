@@ -264,7 +264,8 @@ fn what_exits_while_the_next_push_replaces_what_it_depends_on_has_not_crashed() 
     std::thread::sleep(std::time::Duration::from_secs(4));
     assert_eq!((world.target(), world.applied()), (Target::Branch, Some(third)));
     assert_eq!(world.status().situation.watching.map(|watch| watch.run), Some(run.id));
-    assert!(world.runs().iter().all(|run| run.kind == Kind::Deploy), "{:#?}", world.runs());
+    // Where the engine takes long to start it again, it is mended.
+    assert!(world.runs().iter().all(|run| run.kind != Kind::Revert), "{:#?}", world.runs());
 }
 
 #[test]

@@ -214,19 +214,8 @@ fn service(name: &str, one_shot: bool) -> Service {
 }
 
 fn route(path: &str, listen: u16, host: Option<&str>) -> Route {
-    Route {
-        service: "flask-soft".into(),
-        name: String::new(),
-        place: Place::new("stack/compose.yaml", 1, 1),
-        listen,
-        host: host.map(str::to_owned),
-        path: path.into(),
-        strip: false,
-        port: 8000,
-        websocket: false,
-        body_size: None,
-        timeout: None,
-    }
+    let place = Place::new("stack/compose.yaml", 1, 1);
+    Route { place, listen, host: host.map(str::to_owned), ..Route::plain("flask-soft", path) }
 }
 
 pub(crate) fn plan(digit: char) -> Plan {
@@ -264,27 +253,11 @@ pub(crate) fn plan(digit: char) -> Plan {
 pub(crate) fn observed() -> Observed {
     let instance = |service: &str, run: i64, phase, health, restarts| Instance {
         id: InstanceId("1".repeat(64)),
-        name: format!("shop-{service}-2"),
-        service: service.into(),
-        number: 2,
-        fingerprint: "f".into(),
         run: RunId(run),
         revision: revision('b').to_string(),
         image_id: "sha256:77".into(),
-        condition: Condition {
-            phase,
-            health,
-            restarts,
-            out_of_memory: false,
-            last_exit: None,
-            error: String::new(),
-            pid: 1,
-            started_at: None,
-        },
-        endpoints: BTreeMap::new(),
-        nameless: false,
-        hosts: None,
-        volumes: BTreeMap::new(),
+        condition: Condition { health, restarts, ..Condition::plain(phase) },
+        ..Instance::plain(service, 2, phase)
     };
     Observed {
         instances: vec![

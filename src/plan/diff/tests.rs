@@ -6,8 +6,7 @@ mod takeover;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::instance::{Condition, Endpoint, NetworkFacts, NetworkUse, Template};
-use crate::model::run::RunId;
+use crate::model::instance::{Endpoint, NetworkFacts, NetworkUse, Phase, Template};
 
 const NETWORK: &str = "shop_default";
 
@@ -38,27 +37,9 @@ fn instance(service: &Service, number: u32, address: Option<Ipv4Addr>) -> Instan
     let phase = if service.one_shot { Phase::Exited(0) } else { Phase::Running };
     Instance {
         id: InstanceId(format!("{name}-{number}-{}", service.fingerprint)),
-        name: format!("shop-{name}-{number}"),
-        service: name,
-        number,
         fingerprint: service.fingerprint.clone(),
-        run: RunId(1),
-        revision: String::new(),
-        image_id: String::new(),
-        condition: Condition {
-            phase,
-            health: None,
-            restarts: 0,
-            out_of_memory: false,
-            last_exit: None,
-            error: String::new(),
-            pid: 1,
-            started_at: None,
-        },
         endpoints: [(NETWORK.to_owned(), endpoint)].into(),
-        nameless: false,
-        hosts: None,
-        volumes: BTreeMap::new(),
+        ..Instance::plain(&name, number, phase)
     }
 }
 

@@ -36,60 +36,26 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::instance::{Condition, Instance, InstanceId, Phase};
-    use crate::model::place::Place;
+    use crate::model::instance::{Instance, Phase};
     use crate::model::route::Route;
-    use crate::model::run::RunId;
 
     fn stack(service: Service) -> Desired {
-        let route = Route {
-            service: "web".into(),
-            name: String::new(),
-            place: Place::default(),
-            listen: 80,
-            host: None,
-            path: "/".into(),
-            strip: false,
-            port: 80,
-            websocket: false,
-            body_size: None,
-            timeout: None,
-        };
         Desired {
             stack: "shop".into(),
             revision: "a".repeat(40).parse().unwrap(),
             services: BTreeMap::from([("web".to_owned(), service)]),
             networks: Vec::new(),
             volumes: Vec::new(),
-            routes: vec![route],
+            routes: vec![Route::plain("web", "/")],
             nginx: Default::default(),
         }
     }
 
     fn instance(fingerprint: &str, volumes: &[&str]) -> Instance {
         Instance {
-            id: InstanceId(fingerprint.into()),
-            name: "shop-web-1".into(),
-            service: "web".into(),
-            number: 1,
             fingerprint: fingerprint.into(),
-            run: RunId(1),
-            revision: String::new(),
-            image_id: String::new(),
-            condition: Condition {
-                phase: Phase::Running,
-                health: None,
-                restarts: 0,
-                out_of_memory: false,
-                last_exit: None,
-                error: String::new(),
-                pid: 1,
-                started_at: None,
-            },
-            endpoints: BTreeMap::new(),
-            nameless: false,
-            hosts: None,
             volumes: volumes.iter().map(|place| ((*place).to_owned(), "0".repeat(64))).collect(),
+            ..Instance::plain("web", 1, Phase::Running)
         }
     }
 

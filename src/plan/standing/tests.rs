@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::instance::{Condition, Endpoint, InstanceId, NetworkUse, Phase, Template};
+use crate::model::instance::{Endpoint, NetworkUse, Phase, Template};
 
 fn service() -> Service {
     let networks = vec![NetworkUse { network: "shop_default".into(), ..NetworkUse::default() }];
@@ -11,28 +11,9 @@ fn instance(number: u32, run: i64, admitted: bool, phase: Phase) -> Instance {
     let aliases = if admitted { vec!["web".to_owned()] } else { Vec::new() };
     let endpoint = Endpoint { address: Some([172, 20, 0, number as u8].into()), aliases };
     Instance {
-        id: InstanceId(format!("id{number}")),
-        name: format!("shop-web-{number}"),
-        service: "web".into(),
-        number,
-        fingerprint: "f".into(),
         run: RunId(run),
-        revision: String::new(),
-        image_id: String::new(),
-        condition: Condition {
-            phase,
-            health: None,
-            restarts: 0,
-            out_of_memory: false,
-            last_exit: Default::default(),
-            error: String::new(),
-            pid: 1,
-            started_at: None,
-        },
         endpoints: [("shop_default".to_owned(), endpoint)].into(),
-        nameless: false,
-        hosts: None,
-        volumes: Default::default(),
+        ..Instance::plain("web", number, phase)
     }
 }
 

@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::desired::{Order, Service};
 use crate::model::instance::InstanceId;
-use crate::model::place::Place;
 use crate::model::route::Options;
 use crate::plan::diff::{NewInstance, OldInstance, Removal};
 
@@ -16,19 +15,7 @@ fn service(name: &str, fingerprint: &str) -> Service {
 }
 
 fn route(service: &str, port: u16) -> Route {
-    Route {
-        service: service.into(),
-        name: String::new(),
-        place: Place::default(),
-        listen: 80,
-        host: None,
-        path: format!("/{service}/"),
-        strip: false,
-        port,
-        websocket: false,
-        body_size: None,
-        timeout: None,
-    }
+    Route { port, ..Route::plain(service, &format!("/{service}/")) }
 }
 
 /// Every service but nginx has a route, whose port tells old from new.

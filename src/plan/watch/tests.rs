@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::model::instance::Condition;
-use crate::model::run::RunId;
 use std::time::Duration;
 
 fn service(policy: &str) -> Service {
@@ -13,30 +12,8 @@ fn service(policy: &str) -> Service {
 }
 
 fn instance(phase: Phase, restarts: i64) -> Instance {
-    Instance {
-        id: InstanceId("1".into()),
-        name: "shop-web-1".into(),
-        service: "web".into(),
-        number: 1,
-        fingerprint: "f".into(),
-        run: RunId(1),
-        revision: String::new(),
-        image_id: String::new(),
-        condition: Condition {
-            phase,
-            health: None,
-            restarts,
-            out_of_memory: false,
-            error: String::new(),
-            pid: 1,
-            started_at: None,
-            last_exit: None,
-        },
-        endpoints: BTreeMap::new(),
-        nameless: false,
-        hosts: None,
-        volumes: BTreeMap::new(),
-    }
+    let condition = Condition { restarts, ..Condition::plain(phase) };
+    Instance { condition, ..Instance::plain("web", 1, phase) }
 }
 
 fn no() -> Begins {

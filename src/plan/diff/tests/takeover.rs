@@ -93,22 +93,6 @@ fn two_services_write_to_one_volume_only_where_they_did_or_are_said_to() {
     assert_eq!((plan.rolls[0].order, plan.removals.len()), (Order::StartFirst, 1));
 }
 
-fn route(service: &str, path: &str) -> Route {
-    Route {
-        service: service.into(),
-        name: String::new(),
-        place: Default::default(),
-        listen: 80,
-        host: None,
-        path: path.into(),
-        strip: false,
-        port: 8000,
-        websocket: false,
-        body_size: None,
-        timeout: None,
-    }
-}
-
 #[test]
 fn of_several_new_ones_the_one_that_has_most_of_it_takes_over() {
     let sharing = |name: &str, ports: Vec<PublishedPort>| {
@@ -124,10 +108,10 @@ fn of_several_new_ones_the_one_that_has_most_of_it_takes_over() {
     };
     let uploads = |name: &str| sharing(name, Vec::new());
     let mut before = desired(vec![uploads("web")]);
-    before.routes = vec![route("web", "/")];
+    before.routes = vec![Route::plain("web", "/")];
     let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
     let mut after = desired(vec![uploads("api"), uploads("shop")]);
-    after.routes = vec![route("api", "/api/"), route("shop", "/")];
+    after.routes = vec![Route::plain("api", "/api/"), Route::plain("shop", "/")];
     let plan = planned(&after, Some(&before), &observed, Purpose::Release);
     let takes = "0 shop: stop-first, takes over the volume shop_data from web";
     assert_eq!(told(&plan), ["0 api: start-first, nothing of it gives way", takes]);
