@@ -146,12 +146,13 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
         let rest = roll.old.iter().filter(|old| old.serving);
         let rest = rest.map(|old| self.engine.keep_up(&old.id, &never));
         try_join_all(rest).await.map_err(&failed)?;
-        let (begun, mut gap) = (Instant::now(), None);
         let serving = roll.old.iter().any(|old| old.serving);
         let mut held = false;
         for service in roll.services().into_iter().filter(|_| serving) {
             held |= self.hold.hold(service).await;
         }
+        // Whoever came before has first been let through to the old ones.
+        let (begun, mut gap) = (Instant::now(), None);
         // What is open in a namespace of others, the host's for example, is not its own.
         if !service.template.networks.is_empty() {
             self.finish(roll, held).await?;

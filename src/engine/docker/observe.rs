@@ -9,9 +9,8 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     ListVolumesOptionsBuilder,
 };
+use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-
-use chrono::DateTime;
 
 use super::fault::found;
 use super::labels::{self, of_stack};
@@ -126,7 +125,7 @@ fn endpoints(container: &ContainerInspectResponse, belongs: &str) -> BTreeMap<St
 }
 
 fn condition(container: &ContainerInspectResponse) -> Condition {
-    let now = chrono::Utc::now().timestamp_millis();
+    let now = Utc::now().timestamp_millis();
     let state = container.state.clone().unwrap_or_default();
     Condition {
         phase: phase(&state),

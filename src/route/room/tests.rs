@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -90,15 +90,21 @@ async fn who_waits_is_passed_on_to_another_where_one_does_not_answer() {
     }
 }
 
-#[tokio::test]
-async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
-    let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), vec![OF]).unwrap();
-    let waiting = ask(folder.path(), "hello").await;
+/// One who has waited, and where nobody listens yet.
+async fn let_on_too_early(folder: &Path) -> (UnixStream, SocketAddr) {
+    let room = Room::open(folder, vec![OF]).unwrap();
+    let waiting = ask(folder, "hello").await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let to = listener.local_addr().unwrap();
     drop(listener);
     room.let_on(vec![to.to_string().parse().unwrap()]);
+    (waiting, to)
+}
+
+#[tokio::test]
+async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, to) = let_on_too_early(folder.path()).await;
     sleep(Duration::from_millis(300)).await;
     let listener = TcpListener::bind(to).await.unwrap();
     let (mut instance, _) = listener.accept().await.unwrap();
@@ -110,12 +116,7 @@ async fn who_waits_is_passed_on_to_one_that_takes_a_moment_to_listen() {
 #[tokio::test]
 async fn nothing_is_stopped_while_somebody_is_on_the_way_to_it() {
     let folder = tempfile::tempdir().unwrap();
-    let room = Room::open(folder.path(), vec![OF]).unwrap();
-    let waiting = ask(folder.path(), "hello").await;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let to = listener.local_addr().unwrap();
-    drop(listener);
-    room.let_on(vec![to.to_string().parse().unwrap()]);
+    let (waiting, to) = let_on_too_early(folder.path()).await;
     while ENTERING.load(Ordering::Relaxed) == 0 {
         sleep(Duration::from_millis(1)).await;
     }
