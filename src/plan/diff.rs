@@ -3,6 +3,7 @@
 
 mod addresses;
 mod inherit;
+mod starts;
 mod takeover;
 mod waves;
 
@@ -20,6 +21,7 @@ use super::order::WISHED;
 use super::watch::stopped_by_hand;
 use addresses::Addresses;
 use inherit::data;
+use starts::Starts;
 use takeover::take_over;
 use waves::set_waves;
 
@@ -67,13 +69,16 @@ pub struct Roll {
     pub new: Vec<NewInstance>,
     /// What goes once the new ones serve.
     pub old: Vec<OldInstance>,
+    /// The services that are to have what its old ones have: these are started when those have stopped.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub frees_for: BTreeSet<String>,
 }
 
 impl Roll {
-    /// The service, and those that are gone and whose place it takes: requests for any of them are for it.
+    /// The service, and those whose place it takes: requests for any of them wait until it is there.
     pub fn services(&self) -> BTreeSet<&str> {
-        let gone = self.old.iter().filter_map(|old| old.of.as_deref());
-        gone.chain([self.service.as_str()]).collect()
+        let others = self.old.iter().filter_map(|old| old.of.as_deref());
+        others.chain([self.service.as_str()]).collect()
     }
 }
 
@@ -92,7 +97,13 @@ pub struct OldInstance {
     pub name: String,
     /// It serves now: on failure it must serve again. Not so what an earlier run left to finish its requests.
     pub serving: bool,
-    /// The service that it is of, where that is gone and another takes its place.
+    /// The engine starts it again and again: it does not serve, and would as soon as it can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
+    /// It was a one-shot: what it kept to itself is of no use to anybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_shot: bool,
+    /// The service that it is of, where another takes its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
 }
@@ -163,7 +174,7 @@ pub fn plan(given: &Given<'_>) -> Plan {
         let what = compare(name, service, &seen, stopped.len(), given);
         compared.push(Comparison { name, service, seen, stopped, what });
     }
-    follow(&mut compared);
+    follow(&mut compared, given);
     for Comparison { name, service, seen, stopped, what } in compared {
         match what {
             Compared::Unchanged => plan.unchanged.push(name.clone()),
@@ -196,13 +207,14 @@ pub fn plan(given: &Given<'_>) -> Plan {
                     wave: 0,
                     new,
                     old,
+                    frees_for: BTreeSet::new(),
                 });
             }
         }
     }
-    let Plan { rolls, removals, .. } = &mut plan;
-    let orders = take_over(rolls, removals, given.desired, given.before, given.observed);
-    set_waves(rolls, given.desired, &orders);
+    let mut starts = Starts::new(&plan.rolls, given.desired);
+    take_over(&mut plan, given, &mut starts);
+    set_waves(&mut plan.rolls, given.desired, &starts);
     let Plan { unchanged, refreshes, .. } = &mut plan;
     unchanged.retain(|name| !refreshes.iter().any(|refresh| refresh.service == *name));
     plan.addresses = addresses.last;
@@ -220,7 +232,7 @@ struct Comparison<'a> {
 }
 
 /// What is as it should be, but goes with another that is replaced.
-fn follow(compared: &mut [Comparison<'_>]) {
+fn follow(compared: &mut [Comparison<'_>], given: &Given<'_>) {
     let mut replaced: Vec<&String> = Vec::new();
     loop {
         let news = compared.iter().filter(|one| one.is_replaced() && !replaced.contains(&one.name));
@@ -232,7 +244,7 @@ fn follow(compared: &mut [Comparison<'_>]) {
         {
             let Some(leader) = one.service.follows.iter().find(|name| news.contains(name)) else { continue };
             let add = one.service.replicas.saturating_sub(one.stopped.len() as u32);
-            let old = one.seen.iter().map(|instance| retiring(instance)).collect();
+            let old = one.seen.iter().map(|instance| retiring(instance, given)).collect();
             one.what = Compared::Roll { reason: format!("goes with {leader}, which is replaced"), add, old };
         }
         replaced.extend(news);
@@ -271,8 +283,8 @@ fn compare(name: &str, service: &Service, seen: &[&Instance], spared: usize, giv
     if add == 0 && surplus == 0 && other.is_empty() {
         return Compared::Unchanged;
     }
-    let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i)).collect();
-    old.extend(good.iter().take(surplus).map(|i| retiring(i)));
+    let mut old: Vec<OldInstance> = other.iter().map(|i| retiring(i, given)).collect();
+    old.extend(good.iter().take(surplus).map(|i| retiring(i, given)));
     let reason = if add == 0 {
         format!("{} too many", instances(old.len()))
     } else if seen.is_empty() {
@@ -321,9 +333,21 @@ fn stranded(service: &Service, instance: &Instance, observed: &Observed) -> bool
     })
 }
 
-fn retiring(instance: &Instance) -> OldInstance {
-    let serving = instance.running() && !instance.dismissed();
-    OldInstance { id: instance.id.clone(), name: instance.name.clone(), serving, of: None }
+fn serving(instance: &Instance) -> bool {
+    instance.running() && !instance.dismissed()
+}
+
+fn retiring(instance: &Instance, given: &Given<'_>) -> OldInstance {
+    let before = given.before.and_then(|before| before.services.get(&instance.service));
+    OldInstance {
+        id: instance.id.clone(),
+        name: instance.name.clone(),
+        serving: serving(instance),
+        restarting: instance.condition.phase == Phase::Restarting,
+        // It may be older than what made its service one.
+        one_shot: before.is_some_and(|it| it.one_shot && it.fingerprint == instance.fingerprint),
+        of: None,
+    }
 }
 
 fn builds(given: &Given<'_>) -> Vec<Build> {
@@ -343,7 +367,7 @@ fn removals(given: &Given<'_>) -> Vec<Removal> {
     let there = given.observed.instances.iter().filter(|instance| !instance.ended());
     for instance in there {
         if !given.desired.services.contains_key(&instance.service) {
-            gone.entry(&instance.service).or_default().push(retiring(instance));
+            gone.entry(&instance.service).or_default().push(retiring(instance, given));
         }
     }
     gone.into_iter()

@@ -32,7 +32,7 @@ pub fn steps(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> Vec<St
         if whole {
             rolls.extend(last.iter().map(|roll| (*roll).clone()));
         }
-        let pending = each.iter().skip(number + 1).flatten();
+        let pending = each.iter().skip(number + 1).flatten().chain(last.iter().filter(|_| !whole));
         let pending: Vec<&str> = pending.map(|roll| roll.service.as_str()).collect();
         Step {
             services: rolls.iter().map(|roll| roll.service.clone()).collect(),
@@ -72,8 +72,9 @@ pub fn inseparable(plan: &Plan, desired: &Desired, before: Option<&Desired>) -> 
         return Some(format!("{} moves to {}", route.path, route.service));
     }
     // The way back from a later step would start what had to give way beside what took its place.
-    let taker = plan.rolls.iter().find(|roll| roll.services().len() > 1)?;
-    Some(format!("{} {}", taker.service, taker.order_reason))
+    let moves = |roll: &&Roll| roll.services().len() > 1 || !roll.frees_for.is_empty();
+    let roll = plan.rolls.iter().find(moves)?;
+    Some(format!("{} {}", roll.service, roll.order_reason))
 }
 
 /// A path that one service takes over from another: at no moment between two steps would it have exactly one owner.

@@ -143,13 +143,13 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
             created.push((new, self.create(roll, service, new).await?));
         }
         // An engine that starts in the gap must not start it beside its successor.
-        let rest = roll.old.iter().filter(|old| old.serving);
+        let rest = roll.old.iter().filter(|old| old.serving || old.restarting);
         let rest = rest.map(|old| self.engine.keep_up(&old.id, &never));
         try_join_all(rest).await.map_err(&failed)?;
         let serving = roll.old.iter().any(|old| old.serving);
         let mut held = false;
         for service in roll.services().into_iter().filter(|_| serving) {
-            held |= self.hold.hold(service).await;
+            held |= self.hold.holds(service) || self.hold.hold(service).await;
         }
         // Whoever came before has first been let through to the old ones.
         let (begun, mut gap) = (Instant::now(), None);
@@ -161,7 +161,11 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
             // It may not have finished.
             return Err(RollError::Newer);
         }
-        let stops = roll.old.iter().map(|old| self.stop(service, &old.id));
+        let before = |of: &String| self.before?.services.get(of);
+        let stops = roll
+            .old
+            .iter()
+            .map(|old| self.stop(old.of.as_ref().and_then(before).unwrap_or(service), &old.id));
         try_join_all(stops).await.map_err(&failed)?;
         // One first: what it makes of its data is there when the others begin.
         let (first, others) = created.split_at(created.len().min(1));
@@ -169,7 +173,7 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
             let raised = together.iter().map(|(new, id)| async move {
                 self.engine.start(id).await.map_err(Self::failed(&roll.service))?;
                 self.pass(roll, service, new, id).await?;
-                self.admit(service, id).await
+                if service.one_shot { Ok(()) } else { self.admit(service, id).await }
             });
             try_join_all(raised).await?;
             gap.get_or_insert_with(|| begun.elapsed());

@@ -34,7 +34,10 @@ pub async fn retire<E: Engine, J: Journal>(
     // What stopped first was out of sight before.
     let rolled = rolling.plan.rolls.iter().flat_map(|roll| {
         let seen = roll.order == Order::StartFirst;
-        roll.old.iter().map(move |old| (&roll.service, old, seen, keep && old.of.is_some()))
+        roll.old.iter().map(move |old| {
+            let of = old.of.as_ref().unwrap_or(&roll.service);
+            (of, old, seen, keep && !rolling.desired.services.contains_key(of))
+        })
     });
     let removed = rolling.plan.removals.iter();
     let removed =
@@ -101,7 +104,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
         let ended = match keep {
             true => self.put_aside(&old.id).await,
-            false => self.end(service, old).await,
+            false => self.end(old).await,
         };
         match ended {
             Ok(()) if keep => {
@@ -129,14 +132,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         self.engine.stop(id).await
     }
 
-    /// Stops and removes. Its successor has the data; what a one-shot keeps to itself is of no use to anybody. What has
-    /// served was none, whatever its service is now.
-    async fn end(&self, service: &str, old: &OldInstance) -> Result<(), EngineError> {
+    /// Stops and removes. Its successor has the data.
+    async fn end(&self, old: &OldInstance) -> Result<(), EngineError> {
         self.engine.stop(&old.id).await?;
-        let before = self.before.and_then(|before| before.services.get(service));
-        match !old.serving && before.is_some_and(|before| before.one_shot) {
-            true => self.engine.discard(&old.id).await,
-            false => self.engine.remove(&old.id).await,
-        }
+        if old.one_shot { self.engine.discard(&old.id).await } else { self.engine.remove(&old.id).await }
     }
 }

@@ -41,12 +41,10 @@ pub async fn revert<E: Engine, J: Journal>(
         observed.instances.iter().partition(|instance| rolling.brought(instance));
     let (ours, failed) = (&ours, &observed.failed);
     let kept = keep.and_then(|service| worth_keeping(ours, service));
-    // Each service by itself: a new one that takes its time to end keeps no other's old ones from coming back.
-    let mut services: BTreeSet<&str> = rolling.olds().map(|(service, _)| service).collect();
-    services.extend(ours.iter().map(|own| own.service.as_str()));
-    let others = &others;
-    let done = join_all(services.into_iter().map(|service| async move {
-        let own = ours.iter().filter(|own| own.service == *service);
+    // Each by itself: a new one that takes its time to end keeps no other's old ones from coming back.
+    let (groups, others) = (rolling.inseparable(ours), &others);
+    let done = join_all(groups.iter().map(|services| async move {
+        let own = ours.iter().filter(|own| services.contains(own.service.as_str()));
         let gone = own.map(|own| async move {
             let over = keep == Some(own.service.as_str()) && rolling.has_had_its_time(own);
             let finished = if over { Ok(()) } else { rolling.let_end(own).await };
@@ -55,32 +53,29 @@ pub async fn revert<E: Engine, J: Journal>(
                 Some(kept) if kept.id == own.id => rolling.keep_own(own, failed).await,
                 _ => rolling.remove_own(own).await,
             };
-            finished.and(gone)
+            gone.and(finished.map_err(RollError::from))
         });
-        let gone: Result<(), JournalError> = join_all(gone).await.into_iter().collect();
-        (service, gone, rolling.bring_back(service, others).await)
+        let gone: Result<(), RollError> = join_all(gone).await.into_iter().collect();
+        let back = services
+            .iter()
+            .map(|service| async move { (*service, rolling.bring_back(service, others).await) });
+        match gone {
+            // It is still there, and writes to what the old one would write to.
+            Err(RollError::Engine { .. }) => (gone, Vec::new()),
+            _ => (gone, join_all(back).await),
+        }
     }))
     .await;
     leave_callers(&observed).await;
     let mut results = Vec::new();
-    for (service, gone, back) in done {
-        results.push(gone.map_err(RollError::from));
-        // What it needs (a port, a name, an address) may have been with another service's new one, which is gone now.
-        results.push(match back {
-            Err(RollError::Engine { .. }) => {
-                let seen = rolling.observe_old().await?;
-                match rolling.bring_back(service, &seen.instances.iter().collect::<Vec<_>>()).await {
-                    // It never can: what it shared is gone, or what it mounts. A run that waited for it would keep the agent
-                    // from all others, also from the one that mends this.
-                    Err(RollError::Engine { source, .. }) if source.class() == Class::Stalled => {
-                        let text = format!("{service} could not be started again: {}", report::line(&source));
-                        rolling.note(text).await.map_err(RollError::from)
-                    }
-                    back => back,
-                }
-            }
-            back => back,
-        });
+    for (gone, back) in done {
+        results.push(gone);
+        for (service, back) in back {
+            results.push(match back {
+                Err(RollError::Engine { .. }) => rolling.bring_back_late(service).await,
+                back => back,
+            });
+        }
     }
     // Only now: a log that cannot be written must not keep the old ones from coming back.
     results.into_iter().collect::<Result<(), _>>()?;
@@ -96,9 +91,32 @@ fn worth_keeping<'a>(ours: &[&'a Instance], service: &str) -> Option<&'a Instanc
     })
 }
 
+fn never_by_itself(error: &EngineError) -> bool {
+    error.class() != Class::Waiting && !matches!(error, EngineError::DiskFull { .. })
+}
+
 impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     async fn observe_old(&self) -> Result<Observed, RollError> {
         self.engine.observe(&self.desired.stack).await.map_err(Self::failed(OLD))
+    }
+
+    /// The services that there is something to put back of. One after which another was to start goes with that: its old
+    /// ones come back when the other's new ones have gone.
+    fn inseparable<'s>(&'s self, ours: &'s [&Instance]) -> Vec<BTreeSet<&'s str>> {
+        let services: BTreeSet<&str> = self
+            .olds()
+            .map(|(service, _)| service)
+            .chain(ours.iter().map(|own| own.service.as_str()))
+            .collect();
+        let mut groups: Vec<BTreeSet<&str>> = services.into_iter().map(|service| [service].into()).collect();
+        for roll in self.plan.rolls.iter().filter(|roll| !roll.frees_for.is_empty()) {
+            let linked = |group: &mut BTreeSet<&str>| {
+                group.iter().any(|service| *service == roll.service || roll.frees_for.contains(*service))
+            };
+            let together = groups.extract_if(.., linked).flatten().collect();
+            groups.push(together);
+        }
+        groups
     }
 
     /// What served before, by service.
@@ -107,7 +125,21 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let removed = self.plan.removals.iter().map(|removal| (&removal.service, &removal.old));
         let all =
             rolled.chain(removed).flat_map(|(service, old)| old.iter().map(|old| (service.as_str(), old)));
-        all.filter(|(_, old)| old.serving)
+        all.filter(|(_, old)| old.serving || old.restarting)
+    }
+
+    /// What it needs (a port, a name, an address) may have been with another service's new one, which is gone now.
+    async fn bring_back_late(&self, service: &str) -> Result<(), RollError> {
+        let seen = self.observe_old().await?;
+        match self.bring_back(service, &seen.instances.iter().collect::<Vec<_>>()).await {
+            // It never can: what it shared is gone, or what it mounts, or where it logs to. A run that waited for it would
+            // keep the agent from all others, also from the one that mends this.
+            Err(RollError::Engine { source, .. }) if never_by_itself(&source) => {
+                let text = format!("{service} could not be started again: {}", report::line(&source));
+                Ok(self.note(text).await?)
+            }
+            back => back,
+        }
     }
 
     /// What of the service served before serves again, and who has waited for it goes on. `there`: what the engine shows.
@@ -129,8 +161,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let started = olds.iter().filter(|(instance, _)| !instance.running());
         let there = async {
             let settled = join_all(started.map(|(instance, _)| self.settled(instance))).await;
-            let gone = olds.iter().filter_map(|(_, old)| old.of.as_deref());
-            for service in gone.chain([service]).collect::<BTreeSet<&str>>() {
+            // Where none is there, whoever waits goes on to wait: it is tried once more.
+            let of = olds.iter().map(|(_, old)| old.of.as_deref().unwrap_or(service));
+            for service in of.collect::<BTreeSet<&str>>() {
                 self.hold.let_back(service).await;
             }
             settled
@@ -191,7 +224,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         self.plan.rolls.iter().any(first)
     }
 
-    async fn remove_own(&self, instance: &Instance) -> Result<(), JournalError> {
+    async fn remove_own(&self, instance: &Instance) -> Result<(), RollError> {
         let removed = match self.never_asked(instance) {
             true => self.engine.discard(&instance.id).await,
             false => self.stop_own(instance).and_then(|()| self.put_out(instance)).await,
@@ -199,9 +232,16 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         match removed {
             Ok(()) => {
                 let entry = Entry::Retired { service: instance.service.clone(), name: instance.name.clone() };
-                self.journal.write(entry).await
+                Ok(self.journal.write(entry).await?)
             }
-            Err(error) => self.note(format!("{} could not be removed: {error}", instance.name)).await,
+            Err(error) => {
+                let told = self.note(format!("{} could not be removed: {error}", instance.name)).await;
+                let runs = self.engine.condition(&instance.id).await.is_ok_and(|now| now.pid > 0);
+                if runs && self.stops_first(&instance.service) {
+                    return Err(Self::failed(&instance.service)(error));
+                }
+                Ok(told?)
+            }
         }
     }
 
@@ -231,7 +271,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
     }
 
-    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), JournalError> {
+    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), RollError> {
         // Before anything is written down: it may hold a port that its predecessor needs.
         let patient = !self.never_asked(instance);
         if patient && let Err(error) = self.stop_own(instance).await {
@@ -246,7 +286,7 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
                 self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
             }
         }
-        self.note(format!("{} is kept for its logs", instance.name)).await
+        Ok(self.note(format!("{} is kept for its logs", instance.name)).await?)
     }
 
     /// Waits until what was started again answers, so that nobody is told of an old release that is not there yet.

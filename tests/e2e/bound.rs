@@ -123,3 +123,52 @@ fn an_old_instance_that_cannot_start_again_keeps_nobody_from_what_comes_next() {
     world.live(&good);
     world.whole_with(&["alone", "api", "mounts", "web"]);
 }
+
+/// Writes down when it begins and when it ends.
+const WRITES: &str = "    command: [\"sh\", \"-c\", \"trap 'echo end >> /data/log; exit' TERM; echo begin >> /data/log; \
+                      sleep 9000 & wait\"]\n    volumes: [\"data:/data\"]\n";
+
+#[test]
+fn data_and_ports_move_between_services_that_stay_and_nobody_has_them_beside_another() {
+    let mut world = World::empty();
+    let (one, two) = (world.spare_port(), world.spare_port());
+    let publishing = |name: &str, port: u16| asleep(name, &format!("    ports: [\"127.0.0.1:{port}:80\"]\n"));
+    let stack = |more: [&str; 4]| COMPOSE.to_owned() + &more.concat() + "volumes:\n  data:\n";
+    let writer = |name: &str, more: &str| {
+        asleep(name, &(more.to_owned() + WRITES)).replacen("    command: [\"sleep\", \"9000\"]\n", "", 1)
+    };
+    let first = [writer("store", ""), publishing("left", one), publishing("right", two), String::new()];
+    crate::stack::write(&world.repo, &stack(first.each_ref().map(String::as_str)));
+    let first = world.repo.push("the first version");
+    world.start();
+    world.live(&first);
+    let log = |of: &str| docker(&["exec", &world.container(of), "cat", "/data/log"]).replace('\n', " ");
+    assert_eq!(log("store"), "begin");
+
+    // What keeps the data has another name now; the old one leads to it.
+    let then = |command: &str| {
+        let store = asleep("store", "    depends_on: [kept]\n");
+        [store, publishing("left", two), publishing("right", one), writer("kept", command)]
+    };
+    let bad = stack(
+        then("    healthcheck: {test: [\"CMD\", \"false\"], interval: 1s, retries: 1}\n")
+            .each_ref()
+            .map(String::as_str),
+    );
+    let bad = world.repo.change("compose.yaml", &bad);
+    world.deliver(&bad);
+    assert_eq!(world.failed(&bad).service.as_deref(), Some("kept"));
+    assert_eq!(log("store"), "begin end begin end begin");
+
+    let good = world.repo.change("compose.yaml", &stack(then("").each_ref().map(String::as_str)));
+    world.deliver(&good);
+    world.live(&good);
+    assert_eq!(log("kept"), "begin end begin end begin end begin");
+    let at = |service: &str| docker(&["port", &world.container(service), "80"]);
+    assert_eq!((at("left"), at("right")), (format!("127.0.0.1:{two}"), format!("127.0.0.1:{one}")));
+
+    world.ordered(&Order::Rollback { release: None, hold: false });
+    assert_eq!(log("store"), "begin end begin end begin end begin end begin");
+    assert_eq!(at("left"), format!("127.0.0.1:{one}"));
+    world.whole_with(&["api", "left", "right", "store", "web"]);
+}

@@ -5,10 +5,13 @@
 
 mod site;
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use agent::model::instance::Phase;
-use agent::model::run::Entry;
+use agent::engine::Engine;
+use agent::model::desired::Order;
+use agent::model::instance::{MountSpec, Phase, RestartSpec};
+use agent::model::run::{Entry, RunId};
 use agent::plan::diff::OldInstance;
 use agent::roll::{RollError, Rolling, retire, revert};
 
@@ -86,7 +89,14 @@ async fn only_what_a_one_shot_kept_to_itself_goes_with_it() {
         site.until(&id, |phase| was.one_shot == matches!(phase, Phase::Exited(0))).await;
         let there = site.instances().await.remove(0);
         let (before, desired) = (site.desired(&was), site.desired(&service(&once, true)));
-        let old = OldInstance { id, name: there.name.clone(), serving: there.running(), of: None };
+        let old = OldInstance {
+            id,
+            name: there.name.clone(),
+            serving: there.running(),
+            restarting: false,
+            one_shot: was.one_shot,
+            of: None,
+        };
         let log = Log(|_: &Entry| true);
         let plan = site.plan(vec![old]);
         let rolling = site.rolling(&site.engine, &log, &desired, &plan);
@@ -96,4 +106,59 @@ async fn only_what_a_one_shot_kept_to_itself_goes_with_it() {
         assert_eq!(site.has_volume(volume), stays, "{:?}", was.template.command);
         site.drop_volume(volume);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_let_back_to_what_cannot_start_and_the_run_ends_all_the_same() {
+    let site = Site::new("never").await;
+    let (volume, folder) = site.bound_volume();
+    let mount = MountSpec::Volume {
+        name: Some(volume.clone()),
+        target: "/data".into(),
+        read_only: false,
+        nocopy: false,
+    };
+    let mut was = service(&site.template("sleep 3600"), false);
+    was.template.mounts = vec![mount];
+    let id = site.start_in(&was, RunId(6)).await;
+    site.engine.stop(&id).await.unwrap();
+    std::fs::remove_dir(&folder).unwrap();
+    let name = site.instances().await.remove(0).name;
+    let old = OldInstance { id, name, serving: true, restarting: false, one_shot: false, of: None };
+    let (desired, plan, told) = (site.desired(&was), site.plan(vec![old]), Mutex::new(Vec::new()));
+    let log = Log(|entry: &Entry| {
+        told.lock().unwrap().push(entry.clone());
+        true
+    });
+    let reverted = revert(&site.rolling(&site.engine, &log, &desired, &plan), None).await;
+    assert!(matches!(reverted, Ok(false)), "{reverted:?}");
+    assert_eq!(site.let_back(), [""; 0]);
+    let told = told.into_inner().unwrap();
+    let never = "once could not be started again: ";
+    assert!(matches!(&told[..], [Entry::Note { text }] if text.starts_with(never)), "{told:?}");
+    drop(site);
+    Site::new("never").await.drop_volume(&volume);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_engine_starts_again_and_again_is_put_back_to_be_so() {
+    let site = Site::new("again").await;
+    let mut was = service(&site.template("sleep 1; exit 1"), false);
+    was.template.restart = RestartSpec { policy: "always".into(), max_retries: 0 };
+    let id = site.start_in(&was, RunId(6)).await;
+    site.engine.keep_up(&id, &was.template.restart).await.unwrap();
+    site.until(&id, |phase| phase == Phase::Restarting).await;
+    site.engine.keep_up(&id, &RestartSpec::never()).await.unwrap();
+    site.engine.stop(&id).await.unwrap();
+    let there = site.instances().await.remove(0);
+    assert!(there.ended() && there.let_lie, "{there:?}");
+    let old =
+        OldInstance { id, name: there.name, serving: false, restarting: true, one_shot: false, of: None };
+    let mut plan = site.plan(vec![old]);
+    plan.rolls[0].order = Order::StopFirst;
+    let (desired, log) = (site.desired(&was), Log(|_: &Entry| true));
+    revert(&site.rolling(&site.engine, &log, &desired, &plan), None).await.unwrap();
+    let there = site.instances().await.remove(0);
+    assert!(!there.let_lie && there.condition.started_at > Some(0), "{there:?}");
+    site.until(&there.id, |phase| phase == Phase::Restarting).await;
 }

@@ -2,7 +2,9 @@
 //! and an engine that may be silent.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use agent::engine::Engine;
@@ -29,8 +31,9 @@ impl<F: Fn(&Entry) -> bool + Sync> Journal for Log<F> {
     }
 }
 
-/// There is no nginx.
-struct Nowhere;
+/// There is no nginx; it is kept who was let back.
+#[derive(Default)]
+struct Nowhere(Mutex<Vec<String>>);
 
 impl Hold for Nowhere {
     fn hold<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
@@ -41,8 +44,8 @@ impl Hold for Nowhere {
         false
     }
 
-    fn let_back<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
-        async {}.boxed()
+    fn let_back<'a>(&'a self, service: &'a str) -> BoxFuture<'a, ()> {
+        async { self.0.lock().unwrap().push(service.to_owned()) }.boxed()
     }
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct Site {
     stack: String,
     folder: tempfile::TempDir,
     newer: CancellationToken,
+    hold: Nowhere,
 }
 
 /// The service of a template, which has a minute where it is to end.
@@ -78,7 +82,7 @@ impl Site {
         sweep(&stack);
         let engine = Docker::connect(None).await.expect("a Docker Engine answers");
         let folder = tempfile::tempdir().unwrap();
-        Self { engine, stack, folder, newer: CancellationToken::new() }
+        Self { engine, stack, folder, newer: CancellationToken::new(), hold: Nowhere::default() }
     }
 
     /// Runs a script that sees the site's folder as `/out`.
@@ -109,11 +113,15 @@ impl Site {
     }
 
     pub(crate) async fn start(&self, service: &Service) -> InstanceId {
+        self.start_in(service, RUN).await
+    }
+
+    pub(crate) async fn start_in(&self, service: &Service, run: RunId) -> InstanceId {
         let identity = Identity {
             stack: self.stack.clone(),
             number: 1,
             fingerprint: service.fingerprint.clone(),
-            run: RUN,
+            run,
             revision: "a".repeat(40).parse().unwrap(),
             addresses: BTreeMap::new(),
             admitted: false,
@@ -156,7 +164,7 @@ impl Site {
         Rolling {
             engine,
             journal,
-            hold: &Nowhere,
+            hold: &self.hold,
             desired,
             before: None,
             plan,
@@ -181,6 +189,7 @@ impl Site {
             wave: 0,
             new: vec![NewInstance { number: 1, addresses: BTreeMap::new(), volumes: BTreeMap::new() }],
             old,
+            frees_for: Default::default(),
         };
         Plan {
             revision: "a".repeat(40).parse().unwrap(),
@@ -192,6 +201,20 @@ impl Site {
             drift: Vec::new(),
             addresses: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn let_back(&self) -> Vec<String> {
+        self.hold.0.lock().unwrap().clone()
+    }
+
+    /// A volume that is a folder of the host: without that it cannot be mounted.
+    pub(crate) fn bound_volume(&self) -> (String, PathBuf) {
+        let (name, folder) = (format!("{}-volume", self.stack), self.folder.path().join("volume"));
+        std::fs::create_dir(&folder).unwrap();
+        self.drop_volume(&name);
+        let device = format!("device={}", folder.display());
+        assert!(docker(&["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, &name]).0);
+        (name, folder)
     }
 
     /// Whether the script has come to its end.

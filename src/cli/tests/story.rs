@@ -223,6 +223,8 @@ pub(crate) fn plan(digit: char) -> Plan {
         id: InstanceId("1".repeat(64)),
         name: name.into(),
         serving: true,
+        restarting: false,
+        one_shot: false,
         of: None,
     };
     Plan {
@@ -236,6 +238,7 @@ pub(crate) fn plan(digit: char) -> Plan {
             wave: 0,
             new: vec![NewInstance { number: 3, addresses: BTreeMap::new(), volumes: BTreeMap::new() }],
             old: vec![old("shop-flask-soft-2")],
+            frees_for: Default::default(),
         }],
         removals: vec![Removal {
             service: "worker".into(),

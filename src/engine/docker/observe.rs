@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum,
+    RestartPolicyNameEnum,
+};
 use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     ListVolumesOptionsBuilder,
@@ -82,9 +85,15 @@ fn instance(container: &ContainerInspectResponse) -> Instance {
         condition: condition(container),
         endpoints: endpoints(container, &text(labels::NETWORKS)),
         nameless: text(labels::NETWORKS).is_empty(),
+        let_lie: let_lie(container),
         hosts: hosts(container),
         volumes: volumes(container),
     }
+}
+
+fn let_lie(container: &ContainerInspectResponse) -> bool {
+    let policy = container.host_config.as_ref().and_then(|host| host.restart_policy.as_ref()?.name);
+    matches!(policy, None | Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY))
 }
 
 /// Those that the engine has named: nobody else calls a volume by the 64 digits of a hash.

@@ -36,6 +36,9 @@ pub struct Instance {
     /// No network of the stack gives it names (`network_mode: bridge`), so that it never loses them either.
     #[serde(skip)]
     pub nameless: bool,
+    /// The engine does not start it again when it ends, whatever its service says.
+    #[serde(skip)]
+    pub let_lie: bool,
     /// Its `/etc/hosts`, on the host, while it runs.
     #[serde(skip)]
     pub hosts: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Instance {
             condition: Condition::plain(phase),
             endpoints: BTreeMap::new(),
             nameless: false,
+            let_lie: false,
             hosts: None,
             volumes: BTreeMap::new(),
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::desired::Service;
 use crate::model::instance::{Instance, MountSpec};
 
-use super::{OldInstance, retiring};
+use super::{OldInstance, serving};
 
 /// Anonymous volumes, one set for each. What runs now has the newest data.
 pub(super) fn data(
@@ -17,7 +17,7 @@ pub(super) fn data(
     let mut going: Vec<&Instance> =
         seen.iter().copied().filter(|i| old.iter().any(|o| o.id == i.id)).collect();
     going.retain(|instance| !service.one_shot && !instance.volumes.is_empty());
-    going.sort_by_key(|instance| (!retiring(instance).serving, Reverse(instance.number)));
+    going.sort_by_key(|instance| (!serving(instance), Reverse(instance.number)));
     let mounts = &service.template.mounts;
     let kept = |place: &String| {
         let mount = mounts.iter().find(|mount| mount.target() == place);

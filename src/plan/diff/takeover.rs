@@ -1,126 +1,138 @@
-//! What only one service can hold, and what two must not write to, goes from one to another: to a new service from one
-//! that is gone (under another name it is the same), and from one that stays. The two cannot run side by side.
+//! What only one service can hold, and what two must not write to, goes from one to another: from one that is gone (under
+//! another name it is the same), and from one that stays. The two cannot run side by side.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use crate::model::desired::{Desired, Order, Service};
-use crate::model::instance::{Instance, MountSpec, Observed, Template};
+use crate::model::instance::{Instance, MountSpec, Template};
 
 use super::super::order::WISHED;
 use super::inherit::data;
-use super::{OldInstance, Removal, Roll, retiring};
+use super::starts::Starts;
+use super::{Given, OldInstance, Plan, Roll, retiring};
 
-/// Moves what has to give way from the removals to the rolls that need its place. Returns which services start only
-/// after which others: (`first`, `then`).
-pub(super) fn take_over(
-    rolls: &mut [Roll],
-    removals: &mut Vec<Removal>,
-    desired: &Desired,
-    before: Option<&Desired>,
-    observed: &Observed,
-) -> Vec<(String, String)> {
-    let Some(before) = before else { return Vec::new() };
-    let mut orders = from_gone(rolls, removals, desired, before, observed);
-    orders.extend(from_others(rolls, desired, before));
-    orders
+const HOST: &str = "the host's network";
+
+/// A service that is to have something of what another had.
+struct Claim {
+    service: String,
+    what: String,
+    /// A port or a name, which nobody can share; then whoever has the requests now, and the same program.
+    strength: (bool, bool, bool),
 }
 
-fn from_gone(
-    rolls: &mut [Roll],
-    removals: &mut Vec<Removal>,
-    desired: &Desired,
-    before: &Desired,
-    observed: &Observed,
-) -> Vec<(String, String)> {
-    let mut orders = Vec::new();
-    for (name, gone) in before.services.iter().filter(|(name, _)| !desired.services.contains_key(*name)) {
-        let alone = owns(before, name);
-        let claims = rolls.iter().enumerate().filter(|(_, roll)| !roll.new.is_empty());
-        let claims = claims.filter_map(|(index, roll)| {
-            let service = desired.services.get(&roll.service)?;
-            let held = held(&service.template, &gone.template);
-            let fresh = !before.services.contains_key(&roll.service) && !service.one_shot;
-            let alike = same_program(service, gone) || same_requests(desired, &roll.service, before, name);
-            let written = written(service, gone, alike).filter(|_| fresh && alone);
-            let strength = (held.is_some(), same_requests(desired, &roll.service, before, name), alike);
-            Some((strength, index, held.is_some(), held.or(written)?))
-        });
-        let mut claims: Vec<_> = claims.collect();
-        claims.sort_by_key(|(strength, index, ..)| (Reverse(*strength), *index));
-        let mut claims = claims.into_iter().map(|(_, index, held, what)| (index, held, what));
-        let Some((taker, _, what)) = claims.next() else { continue };
-        let old = taken(removals, observed, name, desired.services.get(&rolls[taker].service));
-        if old.is_empty() {
+/// Who gives something up stops before anybody starts who is to have it: in its own roll, or, where one of these must come
+/// first, in that one's, which takes its place.
+pub(super) fn take_over(plan: &mut Plan, given: &Given<'_>, starts: &mut Starts<'_>) {
+    let Some(before) = given.before else { return };
+    for (giver, had) in &before.services {
+        let claims = claims(&plan.rolls, given.desired, before, giver, had);
+        let Some(best) = claims.first() else { continue };
+        let anew = plan.rolls.iter().any(|roll| roll.service == *giver && !roll.new.is_empty());
+        let all = || anew.then_some(giver).into_iter().chain(claims.iter().map(|claim| &claim.service));
+        let Some(first) = all().find(|name| !all().any(|other| starts.is_before(other, name))) else {
             continue;
-        }
-        let first = rolls[taker].service.clone();
-        let later = claims.filter(|(_, held, _)| *held).map(|(index, ..)| rolls[index].service.clone());
-        orders.extend(
-            later
-                .filter(|then| !desired.before(&first).contains(then.as_str()))
-                .map(|then| (first.clone(), then)),
-        );
-        let (roll, Some(service)) = (&mut rolls[taker], desired.services.get(&first)) else { continue };
-        if !service.one_shot {
-            roll.order = Order::StopFirst;
-            roll.order_reason = format!("takes over {what} from {name}");
-        }
-        if !before.services.contains_key(&first) && same_program(service, gone) {
-            let there: Vec<&Instance> = observed.instances.iter().filter(|i| i.service == *name).collect();
-            // Not what it left behind itself when it was last there: the other has written since.
-            for (new, left) in roll.new.iter_mut().zip(data(service, &there, &old)) {
-                new.volumes = left;
+        };
+        let others: BTreeSet<String> = all().filter(|name| *name != first).cloned().collect();
+        if first != giver {
+            let old = olds_of(plan, given, giver, first);
+            if old.is_empty() {
+                continue;
+            }
+            leave_data(plan, given, giver, &claims, &old);
+            let what = claims.iter().find(|claim| claim.service == *first).map_or("", |claim| &claim.what);
+            let Some(service) = given.desired.services.get(first) else { continue };
+            // A name can be left without stopping.
+            let stops = !service.one_shot || !others.is_empty() || !service.template.ports.is_empty();
+            if let Some(roll) = roll_of(plan, first) {
+                if stops {
+                    roll.stop_first(format!("takes over {what} from {giver}"));
+                }
+                roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(giver.clone()), ..old }));
             }
         }
-        roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(name.clone()), ..old }));
+        if let Some(own) = roll_of(plan, giver).filter(|_| anew && !had.one_shot)
+            && (own.order == Order::StartFirst || own.old.is_empty())
+        {
+            own.stop_first(format!("gives {} up to {}", best.what, best.service));
+        }
+        others.iter().for_each(|then| starts.put(first, then));
+        if let Some(roll) = roll_of(plan, first) {
+            roll.frees_for.extend(others);
+        }
     }
-    orders
 }
 
-/// The instances of a service that is gone; of those that have ended, the one whose name is wanted.
-fn taken(
-    removals: &mut Vec<Removal>,
-    observed: &Observed,
-    name: &str,
-    taker: Option<&Service>,
-) -> Vec<OldInstance> {
-    let its = removals.extract_if(.., |removal| removal.service == name);
+impl Roll {
+    fn stop_first(&mut self, reason: String) {
+        (self.order, self.order_reason) = (Order::StopFirst, reason);
+    }
+}
+
+fn roll_of<'p>(plan: &'p mut Plan, service: &str) -> Option<&'p mut Roll> {
+    plan.rolls.iter_mut().find(|roll| roll.service == service)
+}
+
+/// The strongest first.
+fn claims(rolls: &[Roll], desired: &Desired, before: &Desired, giver: &str, had: &Service) -> Vec<Claim> {
+    let has = desired.services.get(giver).filter(|has| has.replicas > 0);
+    let left = left(before, giver, had, has);
+    let takers = rolls.iter().filter(|roll| !roll.new.is_empty() && roll.service != giver);
+    let claims = takers.filter_map(|roll| {
+        let wants = desired.services.get(&roll.service)?;
+        let kept = has.and_then(|has| held(&wants.template, &has.template));
+        let held = held(&wants.template, &had.template).filter(|what| Some(what) != kept.as_ref());
+        let requests = same_requests(desired, &roll.service, before, giver);
+        let alike = requests || same_program(wants, had);
+        let strength = (held.is_some(), requests, alike);
+        let was = before.services.get(&roll.service).filter(|was| !was.one_shot);
+        let wrote = was.map(places).unwrap_or_default();
+        let place = || {
+            let mut places =
+                places(wants).into_iter().filter(|place| left.contains(place) && !wrote.contains(place));
+            let beside = wants.one_shot || wants.order == Order::StartFirst && wants.order_reason == WISHED;
+            places.find(|place| !beside && (alike || place.is_named)).map(|place| place.text)
+        };
+        let what = held.or_else(place)?;
+        Some(Claim { service: roll.service.clone(), what, strength })
+    });
+    let mut claims: Vec<Claim> = claims.collect();
+    claims.sort_by_key(|claim| Reverse(claim.strength));
+    claims
+}
+
+/// What is to stop when `first` takes the place of the other: where that is gone, also those of its instances that have
+/// ended and have the name that is wanted.
+fn olds_of(plan: &mut Plan, given: &Given<'_>, giver: &str, first: &str) -> Vec<OldInstance> {
+    if let Some(own) = roll_of(plan, giver) {
+        return std::mem::take(&mut own.old);
+    }
+    let its = plan.removals.extract_if(.., |removal| removal.service == giver);
     let mut old: Vec<OldInstance> = its.flat_map(|removal| removal.old).collect();
-    let wanted = taker.and_then(|taker| taker.template.container_name.as_ref());
-    let there = observed.instances.iter().filter(|i| i.service == name && i.ended());
-    old.extend(there.filter(|i| wanted == Some(&i.name)).map(retiring));
+    let first = given.desired.services.get(first);
+    let wanted = first.and_then(|service| service.template.container_name.as_ref());
+    let there = given.observed.instances.iter().filter(|i| i.service == giver && i.ended());
+    old.extend(there.filter(|i| wanted == Some(&i.name)).map(|i| retiring(i, given)));
     old
 }
 
-/// One that gives up what another is to hold stops before that one starts.
-fn from_others(rolls: &mut [Roll], desired: &Desired, before: &Desired) -> Vec<(String, String)> {
-    let mut orders = Vec::new();
-    let takers: Vec<String> =
-        rolls.iter().filter(|roll| !roll.new.is_empty()).map(|roll| roll.service.clone()).collect();
-    for giver in rolls.iter_mut().filter(|roll| roll.old.iter().any(|old| old.of.is_none())) {
-        let name = &giver.service;
-        let (Some(had), Some(has)) = (before.services.get(name), desired.services.get(name)) else {
-            continue;
-        };
-        for taker in takers.iter().filter(|taker| *taker != name) {
-            let Some(wants) = desired.services.get(taker) else { continue };
-            // nginx is replaced last: what requests reach through it cannot wait for that.
-            if has.proxy && desired.routes.iter().any(|route| route.service == *taker) {
-                continue;
-            }
-            let given = held(&wants.template, &had.template)
-                .filter(|what| held(&wants.template, &has.template).as_ref() != Some(what));
-            let Some(what) = given else { continue };
-            if giver.order == Order::StartFirst {
-                giver.order = Order::StopFirst;
-                giver.order_reason = format!("gives {what} up to {taker}");
-            }
-            if !desired.before(name).contains(taker.as_str()) {
-                orders.push((name.clone(), taker.clone()));
-            }
+/// What one that is gone kept to itself is for the same program under another name. Not what that left behind itself when
+/// it was last there: the other has written since.
+fn leave_data(plan: &mut Plan, given: &Given<'_>, giver: &str, claims: &[Claim], old: &[OldInstance]) {
+    let (Some(before), None) = (given.before, given.desired.services.get(giver)) else { return };
+    let heir = claims.iter().find_map(|claim| {
+        let service = given.desired.services.get(&claim.service)?;
+        let fresh = !before.services.contains_key(&claim.service);
+        (fresh && same_program(service, before.services.get(giver)?)).then_some((&claim.service, service))
+    });
+    let Some((heir, service)) = heir else { return };
+    let there: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == giver).collect();
+    if let Some(roll) = roll_of(plan, heir) {
+        for (new, left) in roll.new.iter_mut().zip(data(service, &there, old)) {
+            new.volumes = left;
         }
     }
-    orders
 }
 
 /// What only one of the two can have.
@@ -151,33 +163,40 @@ fn held(one: &Template, other: &Template) -> Option<String> {
     fixed.map(|address| format!("the address {address}"))
 }
 
-/// What both write to, or any port of the host that both may listen on. `alike`: what is no named volume is often mounted by
-/// services that have nothing to do with each other.
-fn written(one: &Service, other: &Service, alike: bool) -> Option<String> {
-    let (one, other, wished) = (&one.template, &other.template, one.order_reason == WISHED);
-    let host = |template: &Template| template.network_mode.as_deref() == Some("host");
-    if alike && host(one) && host(other) {
-        return Some("the host's network".to_owned());
-    }
-    let theirs: Vec<String> = other.mounts.iter().filter_map(place).collect();
-    let places = one.mounts.iter().filter(|mount| alike || matches!(mount, MountSpec::Volume { .. }));
-    places.filter_map(place).find(|place| !wished && theirs.contains(place))
+/// What a service writes to, or any port of the host that it may listen on.
+#[derive(PartialEq)]
+struct Place {
+    text: String,
+    /// What is no named volume is often mounted by services that have nothing to do with each other.
+    is_named: bool,
 }
 
-fn place(mount: &MountSpec) -> Option<String> {
-    match mount {
-        MountSpec::Volume { name: Some(name), read_only: false, .. } => Some(format!("the volume {name}")),
-        MountSpec::Bind { source, read_only: false, .. } => Some(format!("the host's {source}")),
+fn places(service: &Service) -> Vec<Place> {
+    let mounts = service.template.mounts.iter().filter_map(|mount| match mount {
+        MountSpec::Volume { name: Some(name), read_only: false, .. } => {
+            Some(Place { text: format!("the volume {name}"), is_named: true })
+        }
+        MountSpec::Bind { source, read_only: false, .. } => {
+            Some(Place { text: format!("the host's {source}"), is_named: false })
+        }
         _ => None,
-    }
+    });
+    let host = service.template.network_mode.as_deref() == Some("host");
+    let host = host.then(|| Place { text: HOST.into(), is_named: false });
+    host.into_iter().chain(mounts).collect()
 }
 
-/// Nobody else writes to what it writes to. What several share they may share with one more.
-fn owns(before: &Desired, name: &str) -> bool {
-    let places = |service: &Service| service.template.mounts.iter().filter_map(place).collect::<Vec<_>>();
-    let own = before.services.get(name).map(places).unwrap_or_default();
-    let mut others = before.services.iter().filter(|(other, service)| *other != name && !service.one_shot);
-    !others.any(|(_, service)| places(service).iter().any(|place| own.contains(place)))
+/// What it had to itself and has no more. What several wrote to, one more may write to; several on the host's network listen
+/// on ports of their own.
+fn left(before: &Desired, name: &str, had: &Service, has: Option<&Service>) -> Vec<Place> {
+    let mut left = if had.one_shot { Vec::new() } else { places(had) };
+    // What runs to its end now writes beside nobody.
+    let kept = has.filter(|has| !has.one_shot).map(places).unwrap_or_default();
+    left.retain(|place| !kept.contains(place));
+    let others = before.services.iter().filter(|(other, service)| *other != name && !service.one_shot);
+    let shared: Vec<Place> = others.flat_map(|(_, service)| places(service)).collect();
+    left.retain(|place| place.text == HOST || !shared.contains(place));
+    left
 }
 
 /// Requests that went to the one go to the other.

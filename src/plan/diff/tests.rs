@@ -1,5 +1,6 @@
 //! Plans held against a small model of the world.
 
+mod executed;
 mod order;
 mod takeover;
 

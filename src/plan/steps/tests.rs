@@ -33,8 +33,14 @@ fn stack(fingerprint: &str, port: u16, names: &[&str]) -> Desired {
 }
 
 fn plan(desired: &Desired, names: &[&str], removed: &[&str]) -> Plan {
-    let old =
-        |name: &str| OldInstance { id: InstanceId(name.into()), name: name.into(), serving: true, of: None };
+    let old = |name: &str| OldInstance {
+        id: InstanceId(name.into()),
+        name: name.into(),
+        serving: true,
+        restarting: false,
+        one_shot: false,
+        of: None,
+    };
     let roll = |name: &&str| Roll {
         service: (*name).into(),
         reason: "image changed".into(),
@@ -43,6 +49,7 @@ fn plan(desired: &Desired, names: &[&str], removed: &[&str]) -> Plan {
         wave: 0,
         new: vec![NewInstance { number: 2, addresses: BTreeMap::new(), volumes: BTreeMap::new() }],
         old: vec![old(name)],
+        frees_for: Default::default(),
     };
     let removal =
         |name: &&str| Removal { service: (*name).into(), reason: String::new(), old: vec![old(name)] };

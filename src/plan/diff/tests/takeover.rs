@@ -41,7 +41,7 @@ fn from_to(before: Vec<Service>, after: Vec<Service>) -> Plan {
     planned(&desired(after), Some(&before), &observed, Purpose::Release)
 }
 
-fn told(plan: &Plan) -> Vec<String> {
+pub(super) fn told(plan: &Plan) -> Vec<String> {
     let roll = |roll: &Roll| format!("{} {}: {}, {}", roll.wave, roll.service, roll.order, roll.order_reason);
     plan.rolls.iter().map(roll).collect()
 }
@@ -114,13 +114,13 @@ fn of_several_new_ones_the_one_that_has_most_of_it_takes_over() {
     after.routes = vec![Route::plain("api", "/api/"), Route::plain("shop", "/")];
     let plan = planned(&after, Some(&before), &observed, Purpose::Release);
     let takes = "0 shop: stop-first, takes over the volume shop_data from web";
-    assert_eq!(told(&plan), ["0 api: start-first, nothing of it gives way", takes]);
+    assert_eq!(told(&plan), [takes, "1 api: start-first, nothing of it gives way"]);
 
     // A port or a name cannot be shared, so it decides.
     let port = || vec![port(80, None)];
     let plan = from_to(vec![sharing("nginx", port())], vec![uploads("certbot"), sharing("proxy", port())]);
     let takes = "0 proxy: stop-first, takes over port 80 from nginx";
-    assert_eq!(told(&plan), ["0 certbot: start-first, nothing of it gives way", takes]);
+    assert_eq!(told(&plan), [takes, "1 certbot: start-first, nothing of it gives way"]);
     // What two wrote to before, more may write to.
     let plan = from_to(vec![uploads("web"), uploads("worker")], vec![uploads("jobs"), uploads("shop")]);
     assert_eq!((plan.removals.len(), plan.rolls[0].order), (2, Order::StartFirst));
@@ -195,4 +195,65 @@ fn a_fixed_name_is_taken_from_what_has_ended_too() {
     let after = desired(vec![named("migrations")]);
     let plan = planned(&after, Some(&before), &world(vec![ended]), Purpose::Release);
     assert_eq!((plan.rolls[0].old.len(), plan.rolls[0].order), (1, Order::StartFirst));
+}
+
+fn writing(name: &str, volumes: &[&str]) -> Service {
+    let volume = |volume: &&str| MountSpec::Volume {
+        name: Some((*volume).into()),
+        target: format!("/{volume}"),
+        read_only: false,
+        nocopy: false,
+    };
+    let mut service = Service { order: Order::StopFirst, ..service(name, &volumes.join(" "), 1) };
+    service.template.mounts = volumes.iter().map(volume).collect();
+    service
+}
+
+#[test]
+fn what_one_had_to_itself_is_taken_over_though_it_shared_something_else() {
+    let before = vec![writing("db", &["data", "backups"]), writing("backup", &["backups"])];
+    let after = vec![writing("postgres", &["data", "backups"]), writing("backup", &["backups"])];
+    let takes = "0 postgres: stop-first, takes over the volume data from db";
+    assert_eq!(told(&from_to(before, after)), [takes]);
+}
+
+#[test]
+fn data_that_moves_is_never_written_to_by_two() {
+    let waits = |service: Service, after: &str| Service { after: vec![after.into()], ..service };
+    // A pooler in front of the database, under the name by which everybody knows it.
+    let plan = from_to(
+        vec![writing("db", &["data"])],
+        vec![waits(service("db", "pooler", 1), "postgres"), writing("postgres", &["data"])],
+    );
+    let takes = "0 postgres: stop-first, takes over the volume data from db";
+    assert_eq!(told(&plan), [takes, "1 db: stop-first, gives the volume data up to postgres"]);
+    assert_eq!(plan.rolls[0].services(), BTreeSet::from(["db", "postgres"]));
+    // And back.
+    let plan = from_to(
+        vec![waits(service("db", "pooler", 1), "postgres"), writing("postgres", &["data"])],
+        vec![writing("db", &["data"])],
+    );
+    assert_eq!(told(&plan), ["0 db: stop-first, takes over the volume data from postgres"]);
+    assert_eq!(plan.rolls[0].old.len(), 2);
+    // The port goes to one and the data to another.
+    let mut old = writing("db", &["data"]);
+    old.template.ports = vec![port(5432, None)];
+    let pooler = waits(publishing("pooler", None), "postgres");
+    let pooler =
+        Service { template: Template { ports: vec![port(5432, None)], ..pooler.template }, ..pooler };
+    let plan = from_to(vec![old], vec![pooler, writing("postgres", &["data"])]);
+    assert_eq!(told(&plan), [takes, "1 pooler: start-first, nothing of it gives way"]);
+}
+
+#[test]
+fn two_services_swap_their_ports() {
+    let on = |name: &str, host: u16| {
+        let mut service = Service { order: Order::StopFirst, ..service(name, &host.to_string(), 1) };
+        service.template.ports = vec![port(host, None)];
+        service
+    };
+    let plan = from_to(vec![on("api", 8080), on("web", 8081)], vec![on("api", 8081), on("web", 8080)]);
+    assert_eq!(plan.rolls[0].services(), BTreeSet::from(["api", "web"]));
+    assert_eq!((plan.rolls[0].old.len(), plan.rolls[1].old.len()), (2, 0));
+    assert_eq!(plan.rolls.iter().map(|roll| roll.wave).collect::<Vec<_>>(), [0, 1]);
 }
