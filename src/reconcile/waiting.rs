@@ -86,25 +86,17 @@ impl<E: Engine> Act<'_, E> {
     /// Once nginx leads to the new ones: who waits goes there too. Nothing that fails here may undo the release.
     pub(super) async fn let_on(&self, upstreams: &Upstreams) {
         let waiting = self.rooms(std::mem::take);
+        let before = self.before.map(|before| before.routes.as_slice()).unwrap_or_default();
         self.open(waiting, |service, of: &[SocketAddrV4]| {
-            let port = |port: &u16| of.iter().any(|of| *port == of.port());
-            let was = |route: &&Route| route.service == *service && port(&route.port);
-            let was: Vec<&Route> =
-                self.before.into_iter().flat_map(|before| &before.routes).filter(was).collect();
-            // Whoever has their path now.
-            let now = self.desired.routes.iter().find(|now| was.iter().any(|was| was.takes_the_same(now)));
+            let port = |route: &Route| of.iter().any(|of| of.port() == route.port);
+            let was = before.iter().filter(|route| route.service == *service && port(route));
             let taker = self.plan.rolls.iter().find(|roll| roll.services().contains(service));
-            let service = match (now, taker) {
-                (Some(route), _) => &route.service,
-                (None, Some(taker)) => &taker.service,
-                (None, None) => service,
+            let taker = taker.map_or(service, |roll| &roll.service);
+            let Some(now) = leads_now(&was.collect::<Vec<_>>(), taker, &self.desired.routes) else {
+                return Vec::new();
             };
-            let ports = self.desired.routes.iter().filter(|route| route.service == *service);
-            // Where the service has several ports the same one counts, if it is still there.
-            let same = ports.map(|route| route.port).min_by_key(|own| !port(own));
-            let port = now.map(|route| route.port).or(same);
-            let instances = upstreams.get(service).into_iter().flatten();
-            port.map(|port| instances.map(|at| SocketAddrV4::new(*at, port)).collect()).unwrap_or_default()
+            let instances = upstreams.get(&now.service).into_iter().flatten();
+            instances.map(|at| SocketAddrV4::new(*at, now.port)).collect()
         })
         .await;
     }
@@ -176,5 +168,59 @@ impl<E: Engine> Act<'_, E> {
 
     fn rooms<T>(&self, act: impl FnOnce(&mut Vec<(String, Room)>) -> T) -> T {
         act(&mut self.waiting.rooms.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where all that has waited goes on: it is not read, so nobody knows which of the routes `was` each came by. `taker`: the
+/// service that these were of, or the one that has its place.
+fn leads_now<'a>(was: &[&Route], taker: &str, now: &'a [Route]) -> Option<&'a Route> {
+    let ranked = now.iter().map(|now| {
+        let path = was.iter().any(|was| was.takes_the_same(now));
+        let port = was.iter().any(|was| was.port == now.port);
+        (path, now.service == taker, port, now)
+    });
+    let theirs = ranked.filter(|(path, taker, ..)| *path || *taker);
+    theirs.min_by_key(|(path, taker, port, _)| (!path, !taker, !port)).map(|(.., now)| now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service and port that those go to who have waited for `web`, which had these paths.
+    fn waited_for_web(was: &[&str], taker: &str, now: &[Route]) -> Option<(String, u16)> {
+        let was: Vec<Route> = was.iter().map(|path| Route::plain("web", path)).collect();
+        leads_now(&was.iter().collect::<Vec<_>>(), taker, now).map(|now| (now.service.clone(), now.port))
+    }
+
+    fn at(port: u16, route: Route) -> Route {
+        Route { port, ..route }
+    }
+
+    #[test]
+    fn who_waits_is_for_another_service_only_when_theirs_has_lost_all_its_paths() {
+        let (moved, kept) = (Route::plain("backoffice", "/admin/"), Route::plain("web", "/shop/"));
+        let was = ["/admin/", "/shop/"];
+        assert_eq!(waited_for_web(&was, "web", &[moved.clone(), kept]), Some(("web".into(), 8000)));
+        let other = Route::plain("web", "/store/");
+        assert_eq!(waited_for_web(&was, "web", &[moved, other]), Some(("backoffice".into(), 8000)));
+    }
+
+    #[test]
+    fn who_waits_for_one_that_is_gone_is_for_whoever_has_its_place_before_others_with_paths_of_it() {
+        let now = [Route::plain("backoffice", "/admin/"), Route::plain("shop", "/shop/")];
+        let was = ["/admin/", "/shop/"];
+        assert_eq!(waited_for_web(&was, "shop", &now), Some(("shop".into(), 8000)));
+        assert_eq!(waited_for_web(&was, "worker", &now), Some(("backoffice".into(), 8000)));
+        assert_eq!(waited_for_web(&["/old/"], "worker", &now), None);
+    }
+
+    #[test]
+    fn who_waits_is_for_the_same_port_where_it_is_still_there() {
+        let now = [at(9000, Route::plain("web", "/a/")), Route::plain("web", "/b/")];
+        assert_eq!(waited_for_web(&["/a/"], "web", &now), Some(("web".into(), 9000)));
+        assert_eq!(waited_for_web(&["/a/", "/b/"], "web", &now), Some(("web".into(), 8000)));
+        assert_eq!(waited_for_web(&["/old/"], "web", &now), Some(("web".into(), 8000)));
+        assert_eq!(waited_for_web(&["/old/"], "web", &now[..1]), Some(("web".into(), 9000)));
     }
 }
