@@ -27,7 +27,7 @@ use crate::plan::nginx::{Links, Route, Version, generation, is_edited, links, up
 
 pub use fault::{RouteError, Unanswered};
 use files::Folder;
-pub use room::{Room, waiting};
+pub use room::{Room, all_entered, waiting};
 
 /// Where the folder is in nginx's container.
 pub const MOUNTED: &str = "/etc/nginx/agent";
@@ -176,8 +176,6 @@ impl<E: Engine> Nginx<'_, E> {
         if !room::is_known(&text) {
             return Ok(Vec::new());
         }
-        // What is about to be stopped may have been let back in a moment ago.
-        room::all_entered().await;
         let links = links(&text);
         let links = links.iter().filter(|(name, _)| upstreams.contains(upstream_of(name)));
         let rooms = links.filter(|(_, to)| !to.is_empty());

@@ -323,3 +323,6 @@ impl<E: Engine> Reconciler<E> {
         built
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::plan::diff::{OldInstance, Roll};
 use crate::plan::nginx::{Upstreams, upstream_name};
 use crate::report;
 use crate::roll::{Hold, Journal};
-use crate::route::{Nginx, Room, RouteError};
+use crate::route::{Nginx, Room, RouteError, all_entered};
 
 use super::apply::Act;
 
@@ -71,6 +71,11 @@ impl<E: Engine> Act<'_, E> {
         let Some(nginx) = self.world.nginx(before, None) else { return Ok(false) };
         let routes = before.routes.iter().filter(|route| route.service == service);
         let upstreams = routes.map(|route| upstream_name(service, route.port)).collect();
+        // Others may be on their way to what is about to be stopped. Once somebody waits here, they would wait for
+        // that too.
+        if self.rooms(|waiting| waiting.is_empty()) {
+            all_entered().await;
+        }
         let rooms = nginx.rooms(&upstreams, text).await?;
         let held = !rooms.is_empty();
         self.rooms(|waiting| waiting.extend(rooms.into_iter().map(|room| (service.to_owned(), room))));

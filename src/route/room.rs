@@ -25,7 +25,7 @@ const LATE: Duration = Duration::from_secs(5);
 /// So many begin at once, and then as many again after each `TURN`: a program lets few connections wait for it.
 const AT_ONCE: usize = 64;
 const TURN: Duration = Duration::from_millis(50);
-/// How long one of several may take to be connected to.
+/// How long one of several may take to be connected to, and one of many to be the next who is.
 const NEXT: Duration = Duration::from_secs(2);
 /// The only one is asked anew after this: what a full queue has dropped the kernel sends again after a second only.
 const ANEW: Duration = Duration::from_millis(300);
@@ -66,11 +66,18 @@ pub fn waiting() -> usize {
     HERE.load(Ordering::Relaxed)
 }
 
-/// Waits until nobody is on the way to an instance any more, for a bounded time: what is stopped before they have reached
-/// it would leave them there.
-pub(super) async fn all_entered() {
-    let deadline = Instant::now() + NEXT;
-    while ENTERING.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+/// Waits until nobody is on the way to an instance any more, for as long as they get there: what is stopped before they
+/// have reached it would leave them there.
+pub async fn all_entered() {
+    let (mut least, mut since) = (usize::MAX, Instant::now());
+    loop {
+        let entering = ENTERING.load(Ordering::Relaxed);
+        if entering < least {
+            (least, since) = (entering, Instant::now());
+        }
+        if least == 0 || since.elapsed() >= NEXT {
+            return;
+        }
         sleep(AGAIN).await;
     }
 }
@@ -256,6 +263,12 @@ async fn wait(stream: &UnixStream, nth: usize, mut door: watch::Receiver<Door>, 
     }
 }
 
+async fn left(stream: &UnixStream) {
+    while !has_left(stream) {
+        sleep(AGAIN).await;
+    }
+}
+
 fn has_left(stream: &UnixStream) -> bool {
     let ready = stream.ready(Interest::READABLE).now_or_never();
     matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
@@ -283,13 +296,18 @@ async fn connect(to: &[SocketAddrV4], deadline: Instant) -> Option<TcpStream> {
 async fn pass(mut stream: UnixStream, to: Vec<SocketAddrV4>, turns: &Semaphore) {
     // For all who have waited it is the same: nobody waits for the patience of others.
     let deadline = Instant::now() + CONNECT;
-    let entering = Here::begin(&ENTERING);
-    let turn = turns.acquire().await;
-    let Some(mut instance) = connect(&to, deadline).await else {
-        drop(turn);
+    let enter = async {
+        let _entering = Here::begin(&ENTERING);
+        let turn = turns.acquire().await;
+        Some((turn, connect(&to, deadline).await?))
+    };
+    let entered = tokio::select! {
+        entered = enter => entered,
+        () = left(&stream) => return,
+    };
+    let Some((turn, mut instance)) = entered else {
         return refuse(stream, "502 Bad Gateway", "It does not answer.\n").await;
     };
-    drop(entering);
     if has_left(&stream) {
         return;
     }

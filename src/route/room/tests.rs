@@ -130,6 +130,58 @@ async fn nothing_is_stopped_while_somebody_is_on_the_way_to_it() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_one_who_has_left_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, _) = let_on_too_early(folder.path()).await;
+    while ENTERING.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    drop(waiting);
+    all_entered().await;
+    assert_eq!((ENTERING.load(Ordering::Relaxed), self::waiting()), (0, 0));
+}
+
+#[tokio::test]
+async fn as_long_as_one_after_another_reaches_it_nothing_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room::open(folder.path(), vec![OF]).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(ask(folder.path(), "hello").await);
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    // Its queue is of one, and of one more that Linux has room for.
+    let instance = socket.listen(1).unwrap();
+    room.let_on(vec![instance.local_addr().unwrap().to_string().parse().unwrap()]);
+    while ENTERING.load(Ordering::Relaxed) != 3 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let slow = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        loop {
+            sleep(NEXT / 2).await;
+            taken.push(instance.accept().await);
+        }
+    });
+    all_entered().await;
+    assert_eq!(ENTERING.load(Ordering::Relaxed), 0);
+    slow.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reaches_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, _) = let_on_too_early(folder.path()).await;
+    while ENTERING.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    all_entered().await;
+    assert_eq!(ENTERING.load(Ordering::Relaxed), 1);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn who_leaves_makes_room_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let room = Room::open(folder.path(), vec![OF]).unwrap();
