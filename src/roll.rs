@@ -22,13 +22,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::model::desired::Desired;
-use crate::model::instance::Instance;
+use crate::model::instance::{Instance, Observed};
 use crate::model::run::{Entry, RunId};
 use crate::plan::diff::Plan;
+use crate::report;
 
 pub use bring_up::{bring_up, bring_up_proxy};
 pub use callers::leave_callers;
@@ -37,6 +39,26 @@ pub use gate::ask_who_stays;
 pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;
 pub use revert::revert;
+
+/// An engine that is started again is back within this.
+const OBSERVE_TRIES: usize = 10;
+const OBSERVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the engine shows, also one that is just started again; `hurried`, nobody waits for that.
+pub async fn observe_again<E: Engine>(
+    engine: &E,
+    stack: &str,
+    hurried: impl Fn() -> bool,
+) -> Result<Observed, EngineError> {
+    for _ in 1..OBSERVE_TRIES {
+        match engine.observe(stack).await {
+            Err(error) if !hurried() => tracing::warn!("it is asked again: {}", report::line(&error)),
+            seen => return seen,
+        }
+        sleep(OBSERVE_PAUSE).await;
+    }
+    engine.observe(stack).await
+}
 
 /// Where a run's entries go. An entry is durable when the future is done.
 pub trait Journal: Sync {

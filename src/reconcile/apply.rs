@@ -123,7 +123,9 @@ impl<E: Engine> Act<'_, E> {
     ) -> Result<bool, Trouble> {
         // Before nginx, which may read what was exchanged. What fails here must not keep the old ones from coming back.
         let content = roll::put_back_content(&self.rolling()).await;
-        let observed = self.world.engine.observe(&self.desired.stack).await?;
+        // Whoever waits is refused with this run, and could wait for longer.
+        let hurried = || self.world.gap.is_hurried();
+        let observed = roll::observe_again(&self.world.engine, &self.desired.stack, hurried).await?;
         // Before nginx: what it sends requests to again must not call what goes, nor may nginx itself look names up there.
         self.rolling().lead_to_old(&observed).await;
         // Without a record of what was live, what was in nginx's folder was live all the same.

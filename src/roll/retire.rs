@@ -11,14 +11,11 @@ use crate::model::run::Entry;
 use crate::plan::diff::OldInstance;
 
 use super::drain::{Drained, Patience};
-use super::{Journal, JournalError, Rolling, callers::leave_callers};
+use super::{Journal, JournalError, Rolling, callers::leave_callers, observe_again};
 
 /// While an instance stands still to lose its names, a caller inside the stack that connects to it is not heard, and
 /// tries again after a second (TCP's first retransmission). It must still find it then.
 const HEARD_AGAIN: Duration = Duration::from_millis(1500);
-/// An engine that is started again is back within this.
-const OBSERVE_TRIES: usize = 10;
-const OBSERVE_PAUSE: Duration = Duration::from_secs(1);
 /// Nobody waits for an instance that retires.
 const LOOK: Duration = Duration::from_millis(100);
 const LEFT: &str = "something newer is to be reached, and its run retires it";
@@ -48,16 +45,10 @@ pub async fn retire<E: Engine, J: Journal>(
     let dismissed = all.iter().map(|(service, old, seen, _)| rolling.dismiss(service, old, seen.is_some()));
     join_all(dismissed).await.into_iter().collect::<Result<(), _>>()?;
     // The engine knows only the new ones now.
-    for _ in 0..OBSERVE_TRIES {
-        match rolling.engine.observe(&rolling.desired.stack).await {
-            Ok(observed) => {
-                leave_callers(&observed).await;
-                break;
-            }
-            // Looking for drift does it again later.
-            Err(error) => tracing::warn!("callers are still led by their hosts files: {error}"),
-        }
-        tokio::time::sleep(OBSERVE_PAUSE).await;
+    match observe_again(rolling.engine, &rolling.desired.stack, || false).await {
+        Ok(observed) => leave_callers(&observed).await,
+        // Looking for drift does it again later.
+        Err(error) => tracing::warn!("callers are still led by their hosts files: {error}"),
     }
     let retired =
         all.into_iter().map(|(service, old, seen, keep)| rolling.retire_one(service, old, seen, keep));

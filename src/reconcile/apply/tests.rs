@@ -149,6 +149,20 @@ fn plan() -> Plan {
 }
 
 #[tokio::test]
+async fn an_engine_that_is_away_for_a_moment_is_waited_for_on_the_way_back() {
+    let (world, plan, newer) = (World::new().await, plan(), CancellationToken::new());
+    let desired = desired(world.folder.path(), &[]);
+    let act = act(&world, &desired, &plan, &newer);
+    assert!(world.reconciler.engine.observe("shop").await.is_err());
+    let back = async {
+        sleep(Duration::from_millis(300)).await;
+        tokio::spawn(serve(socket(&world.folder)));
+    };
+    let (put_back, ()) = tokio::join!(act.put_back(None, None), back);
+    assert!(matches!(put_back, Ok(false)), "{put_back:?}");
+}
+
+#[tokio::test]
 async fn who_waits_for_one_service_does_not_wait_for_whoever_is_on_the_way_to_another() {
     let (world, plan, newer) = (World::new().await, plan(), CancellationToken::new());
     let desired = desired(world.folder.path(), &["api", "shop", "web"]);
