@@ -153,7 +153,7 @@ pub struct Given<'a> {
 
 /// The plan from what is to what should be.
 pub fn plan(given: &Given<'_>) -> Plan {
-    let mut addresses = Addresses::new(given.observed, given.addresses.clone());
+    let mut addresses = Addresses::new(given.desired, given.observed, given.addresses.clone());
     let mut plan = Plan {
         revision: given.desired.revision.clone(),
         builds: builds(given),
