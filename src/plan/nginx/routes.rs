@@ -194,7 +194,15 @@ impl<'a> Labels<'a> {
                 "has a route, but a `network_mode` and so no address of its own".to_owned(),
                 "give it networks instead",
             )
-        } else if front.network_mode.is_none() && !shared() {
+        } else if front.network_mode.is_some() {
+            (
+                format!(
+                    "has a route, but {} has a `network_mode` and so shares no network with it",
+                    front.name
+                ),
+                "give nginx `networks` and `ports` instead",
+            )
+        } else if !shared() {
             (format!("has a route, but shares no network with {}", front.name), "put both on one network")
         } else {
             return None;

@@ -176,3 +176,18 @@ fn a_route_that_nginx_cannot_reach_is_refused() {
     assert!(refusals[1].contains("service b has a route, but a `network_mode`"), "{refusals:?}");
     assert!(refusals[2].contains("service nginx is nginx itself"), "{refusals:?}");
 }
+
+#[test]
+fn an_nginx_on_no_network_reaches_nobody() {
+    let mut project = project(&[FRONT, ("web", &[("agent.route.port", "1")])]);
+    let front = project.services.get_mut("nginx").unwrap();
+    front.networks.clear();
+    front.network_mode = Some("host".into());
+    assert_eq!(
+        refusals(&project),
+        [
+            "compose.yaml:2:7: service web has a route, but nginx has a `network_mode` and so shares no network with it \
+          (give nginx `networks` and `ports` instead)"
+        ]
+    );
+}
