@@ -6,6 +6,7 @@
 
 mod access_log;
 mod apply;
+mod back;
 mod backoff;
 mod cleared;
 mod decide;
@@ -166,3 +167,6 @@ impl<E: Engine> Reconciler<E> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::model::Revision;
 use crate::model::class::Class;
 use crate::model::instance::Observed;
 use crate::model::run::Kind;
-use crate::record::{Hold, Release, Target, Why};
+use crate::record::{Hold, Release, Target};
 use crate::report;
 use crate::source::Mirror;
 use crate::trigger::Reason;
@@ -26,7 +26,7 @@ use super::trouble::Trouble;
 /// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
 const QUIET: Duration = Duration::from_millis(250);
 const BURST: Duration = Duration::from_secs(3);
-/// How long a remote may keep what runs from being mended.
+/// How long a remote may keep what runs from being mended, and what was tried in vain from being tried again.
 const BEFORE_MENDING: Duration = Duration::from_secs(2);
 
 impl<E: Engine> Reconciler<E> {
@@ -123,7 +123,6 @@ impl<E: Engine> Reconciler<E> {
 
     async fn go_for(&self, target: &Target, reason: &Reason) -> Result<(), Trouble> {
         let current = self.record.current().await?;
-        // Going back needs no remote, and does not wait for one.
         let back = match target {
             Target::Pinned(Hold { release, .. }) | Target::Back { release } => {
                 current.as_ref().is_none_or(|current| current.id != *release)
@@ -131,14 +130,17 @@ impl<E: Engine> Reconciler<E> {
             Target::Branch | Target::Down => false,
         };
         let looked = match (back, reason) {
-            (true, _) => None,
-            (false, Reason::Drift) => Some(match tokio::time::timeout(BEFORE_MENDING, self.look()).await {
-                Ok(looked) => looked,
-                Err(_) => Err(Trouble::waiting(
-                    "the remote takes long to answer",
-                    "what runs is kept as it is meanwhile",
-                )),
-            }),
+            // Going back needs no remote, and does not wait for one.
+            (true, _) if !self.is_tried_in_vain(target).await? => None,
+            (true, _) | (false, Reason::Drift) => {
+                Some(match tokio::time::timeout(BEFORE_MENDING, self.look()).await {
+                    Ok(looked) => looked,
+                    Err(_) => Err(Trouble::waiting(
+                        "the remote takes long to answer",
+                        "what runs is kept as it is meanwhile",
+                    )),
+                })
+            }
             (false, _) => Some(self.look().await),
         };
         // Healing needs no remote either; what is wrong with it is told afterwards.
@@ -204,25 +206,6 @@ impl<E: Engine> Reconciler<E> {
         }
         let Ok(rendered) = self.render(tip, Some(&current.desired)).await else { return false };
         !rendered.desired.same_services(&current.desired)
-    }
-
-    /// What the last turn met, if only a person can mend it; not what stands in the tip's way.
-    async fn stalled(&self) -> Option<Trouble> {
-        let wrong = self.situation.borrow().wrong.clone()?;
-        let standing = self.standing().await.is_some_and(|standing| standing.failure == wrong.failure);
-        (wrong.class == Class::Stalled && !standing)
-            .then_some(Trouble::Failure { class: wrong.class, failure: wrong.failure })
-    }
-
-    /// Why a revert begins, in a line.
-    async fn what_went_bad(&self) -> Result<String, Trouble> {
-        let Some(applied) = self.record.applied().await? else { return Ok(String::new()) };
-        let why = self.record.denial(&applied).await?.map(|denial| denial.why);
-        let failure = why.as_ref().and_then(Why::failure);
-        Ok(failure.map_or_else(String::new, |failure| {
-            let service = failure.service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
-            format!("{} {service}{}", applied.short(), failure.message)
-        }))
     }
 
     /// Waits for the end of a pause that has one.
@@ -357,7 +340,7 @@ impl<E: Engine> Reconciler<E> {
 
     /// What was given up, or why the tip is not tried again. A turn that leaves it alone meets nothing, and yet
     /// something is wrong.
-    async fn standing(&self) -> Option<Wrong> {
+    pub(super) async fn standing(&self) -> Option<Wrong> {
         if let Ok(Some(degraded)) = self.record.degraded().await {
             let (failure, since) = (given_up(&degraded), degraded.since);
             return Some(Wrong { class: Class::Stalled, failure, since, again_at: None });
