@@ -63,7 +63,7 @@ fn situation(report: &Report, out: &mut Text) {
     }
     let pinned = matches!(report.target, Target::Pinned(_));
     out.gauge("agent_pinned", "1 while a person holds a release.").set(&[], truth(pinned));
-    let down = report.target == Target::Down;
+    let down = matches!(report.target, Target::Down { .. });
     out.gauge("agent_down", "1 after a person took the stack down.").set(&[], truth(down));
     let held = report.held_back.is_some();
     out.gauge("agent_held_back", "1 while the newest revision may not run.").set(&[], truth(held));
@@ -101,7 +101,7 @@ pub fn ready(report: &Report, turns: u64) -> Result<String, String> {
         return Err("the first look at the branch has not ended".to_owned());
     }
     let live = match (&report.target, &report.live) {
-        (Target::Down, _) => "down, as a person asked".to_owned(),
+        (Target::Down { .. }, _) => "down, as a person asked".to_owned(),
         (Target::Back { release }, _) => format!("going back to release {release}"),
         (Target::Pinned(hold), _) => format!("release {} is held", hold.release),
         (Target::Branch, Some(live)) => format!("release {} is live", live.release),

@@ -31,6 +31,9 @@ pub enum Order {
     Down,
 }
 
+const LOOKING: &str = "looking at the branch";
+const FOLLOWING: &str = "following the branch again";
+
 /// Milliseconds: enough for a push that is on its way to arrive, not for the next one to slip through.
 const A_WORD_COUNTS: i64 = 10 * 60 * 1000;
 
@@ -84,14 +87,14 @@ pub async fn obey(
                 }
             }
             match record.target().await? {
-                Target::Down => record.set_target(&Target::Branch).await?,
+                Target::Down { then } => up_again(record, then).await?,
                 // Asked for by name, what was pushed before the rollback may lift it too.
                 Target::Pinned(hold) => {
-                    record.set_target(&Target::Pinned(Hold { seen: None, ..hold })).await?
+                    record.set_target(&Target::Pinned(Hold { seen: None, ..hold })).await?;
+                    LOOKING.to_owned()
                 }
-                Target::Branch | Target::Back { .. } => {}
+                Target::Branch | Target::Back { .. } => LOOKING.to_owned(),
             }
-            "looking at the branch".to_owned()
         }
         Order::Rollback { release, hold } => roll_back(record, *release, *hold, tip, now).await?,
         Order::Pause { millis } => {
@@ -102,7 +105,12 @@ pub async fn obey(
         Order::Resume => resume(record, tip, now).await?,
         Order::Retry => retry(record, tip).await?,
         Order::Down => {
-            record.set_target(&Target::Down).await?;
+            let then = match record.target().await? {
+                Target::Down { then } => then,
+                Target::Branch => record.current().await?.map(|it| Target::Back { release: it.id }.into()),
+                other => Some(other.into()),
+            };
+            record.set_target(&Target::Down { then }).await?;
             "taking the stack down; volumes stay".to_owned()
         }
     };
@@ -117,19 +125,30 @@ async fn roll_back(
     tip: Option<Revision>,
     now: i64,
 ) -> Result<String, OrderError> {
-    let current = record.current().await?.ok_or(OrderError::NothingLive)?;
-    let to = match release {
-        Some(id) if id == current.id => return Err(OrderError::AlreadyThere(id)),
-        Some(id) => record.release(id).await?,
-        None => before(record, &current).await?,
+    let target = record.target().await?;
+    // What ran when the stack was taken down is gone back from like what runs.
+    let from = match (record.current().await?, &target) {
+        (None, Target::Down { then: Some(then) }) => match then.release() {
+            Some(ran) => Some(record.release(ran).await?),
+            None => None,
+        },
+        (current, _) => current,
     };
-    let running = record.applied().await?.unwrap_or_else(|| current.revision.clone());
-    // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
-    let denied = Some(running).filter(|running| *running != to.revision);
-    let pin = Hold { release: to.id, hold, denied: denied.clone(), seen: tip, since: now };
+    let is_down = matches!(target, Target::Down { .. });
+    let to = match (release, &from) {
+        (Some(id), Some(from)) if id == from.id && !is_down => return Err(OrderError::AlreadyThere(id)),
+        (Some(id), _) => record.release(id).await?,
+        (None, Some(from)) => before(record, from).await?,
+        (None, None) => return Err(OrderError::NothingLive),
+    };
+    let from = from.filter(|from| from.id != to.id);
+    let brought = from.as_ref().map(|from| from.revision.clone());
     // A later commit may have changed nothing: the one that brought what runs is as bad.
-    let brought = Some(current.revision).filter(|brought| *brought != to.revision);
-    record.pin(pin, current.run, brought).await?;
+    let running = record.applied().await?.filter(|_| from.is_some()).or_else(|| brought.clone());
+    // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
+    let [denied, brought] = [running, brought].map(|out| out.filter(|out| *out != to.revision));
+    let pin = Hold { release: to.id, hold, denied: denied.clone(), seen: tip, since: now };
+    record.pin(pin, from.map(|from| from.run), brought).await?;
     let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
     let back = format!("going back to release {} ({})", to.id, to.revision.short());
     Ok(denied
@@ -158,7 +177,7 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
 async fn retry(record: &Record, tip: Option<Revision>) -> Result<String, OrderError> {
     let given_up = record.degraded().await?;
     let tip = match record.target().await? {
-        Target::Down => return Err(OrderError::Down),
+        Target::Down { .. } => return Err(OrderError::Down),
         Target::Pinned(hold) if given_up.is_none() => return Err(OrderError::Held(hold.release)),
         Target::Pinned(_) => None,
         Target::Branch | Target::Back { .. } => tip,
@@ -192,7 +211,7 @@ async fn resume(record: &Record, tip: Option<Revision>, now: i64) -> Result<Stri
     }
     match target {
         Target::Branch | Target::Back { .. } => return Err(OrderError::NothingHeld),
-        Target::Down => {}
+        Target::Down { then } => return up_again(record, then).await,
         Target::Pinned(hold) => {
             // The rollback may not have come that far.
             record.current_stays().await?;
@@ -208,7 +227,20 @@ async fn resume(record: &Record, tip: Option<Revision>, now: i64) -> Result<Stri
         }
     }
     record.set_target(&Target::Branch).await?;
-    Ok("following the branch again".to_owned())
+    Ok(FOLLOWING.to_owned())
+}
+
+/// What was taken down comes back as it was.
+async fn up_again(record: &Record, then: Option<Box<Target>>) -> Result<String, OrderError> {
+    let target = then.map_or(Target::Branch, |then| *then);
+    record.set_target(&target).await?;
+    Ok(match target {
+        Target::Pinned(hold) => {
+            format!("bringing back release {}, which is still held (once more: agent resume)", hold.release)
+        }
+        Target::Back { release } => format!("bringing back release {release}"),
+        Target::Branch | Target::Down { .. } => FOLLOWING.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl<E: Engine> Reconciler<E> {
     async fn held_back(&self, revision: &Revision) -> Result<Option<String>, Trouble> {
         let denial = self.record.denial(revision).await?.map(|denial| denial.why);
         Ok(match (denial, self.record.target().await?) {
-            (_, Target::Down) => Some("the stack was taken down: agent resume".into()),
+            (_, Target::Down { .. }) => Some("the stack was taken down: agent resume".into()),
             (Some(Why::RolledBack), _) => {
                 Some("this revision was rolled back and stays out until agent resume".into())
             }

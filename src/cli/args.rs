@@ -94,7 +94,8 @@ pub(super) enum Command {
     Pause(Pause),
     /// End a pause, or follow the branch again after a rollback or `down`
     ///
-    /// The tip of the branch goes live, also when it is what was rolled back.
+    /// The tip of the branch goes live, also when it is what was rolled back. After `down` what ran comes back first, and
+    /// what was held then still is.
     Resume(Wait),
     /// Try the tip of the branch again although it failed or went bad
     ///

@@ -95,7 +95,7 @@ fn kept_back(held: HeldBack) -> (End, String, Option<Failure>) {
 /// No run was needed: why not.
 fn idle(known: &Known, tip: Option<&str>) -> (End, String, Option<Failure>) {
     match (&known.target, &known.denial) {
-        (Target::Down, _) => (End::Down, "the stack is down; its volumes are kept".into(), None),
+        (Target::Down { .. }, _) => (End::Down, "the stack is down; its volumes are kept".into(), None),
         (Target::Pinned(hold), _) => {
             let text = format!("nothing to do: release {} is held until `agent resume`", hold.release);
             (End::Nothing, text, None)
@@ -234,7 +234,7 @@ mod tests {
             nothing(None, Target::Pinned(hold)),
             nothing(Some(Outcome::Unchanged), Target::Branch),
             nothing(Some(Outcome::Superseded { by: "c".repeat(40) }), Target::Branch),
-            nothing(None, Target::Down),
+            nothing(None, Target::Down { then: None }),
         ];
         assert!(said.iter().all(|(_, code, _)| *code == Code::Good));
         assert_eq!(

@@ -138,7 +138,7 @@ impl<A: Agent> Site<A> {
             ..Question::default()
         };
         match record.current().await? {
-            None => question.no = Some("Nothing is live, so there is nothing to go back from.".into()),
+            None => question.text.push("It comes back whole: images, configuration and routes.".into()),
             Some(current) if current.id == id => question.no = Some("It is the release that runs.".into()),
             Some(current) => {
                 question.list = differences(&current, &release);
@@ -164,7 +164,12 @@ impl<A: Agent> Site<A> {
             Target::Branch | Target::Back { .. } => {
                 question.no = Some("Nothing is held: the agent follows the branch.".into())
             }
-            Target::Down => question.text.push("The stack comes up again, as the branch says.".into()),
+            Target::Down { then: None } => {
+                question.text.push("The stack comes up again, as the branch says.".into())
+            }
+            Target::Down { then: Some(_) } => {
+                question.text.push("The stack comes up again, as it was.".into())
+            }
             Target::Pinned(hold) => {
                 question.text.push(format!("Release {} is no longer held.", hold.release));
                 question.text.extend(
@@ -181,7 +186,7 @@ impl<A: Agent> Site<A> {
             Question { title: "Try it again?".into(), yes: "Try again", ..Question::default() };
         let record = self.agent.record();
         match record.target().await? {
-            Target::Down => {
+            Target::Down { .. } => {
                 question.no = Some("The stack is down. Resume, and it comes up again.".into());
                 return Ok(question);
             }

@@ -1,5 +1,6 @@
 //! Orders on a real store: what is written down, and what the record then says.
 
+mod down;
 mod taken_back;
 mod watched;
 
@@ -85,6 +86,8 @@ async fn nothing_is_tried_again_while_a_release_is_held_or_the_stack_is_down() {
     world.obey(Order::Down).await.unwrap();
     let refused = world.obey(Order::Retry).await.unwrap_err().to_string();
     assert_eq!(refused, "the stack is down: `agent deploy` or `agent resume` brings it back");
+    let said = world.obey(Order::Resume).await.unwrap();
+    assert_eq!(said, "bringing back release 1, which is still held (once more: agent resume)");
     world.obey(Order::Resume).await.unwrap();
     assert_eq!(world.obey(Order::Retry).await.unwrap(), "trying cccccccccc again");
 }
@@ -206,8 +209,9 @@ async fn what_a_person_has_ordered_meanwhile_stays() {
     world.record.set_target(&back).await.unwrap();
     world.obey(Order::Down).await.unwrap();
     assert!(!world.record.exchange_target(&back, &Target::Branch).await.unwrap());
-    assert_eq!(world.record.target().await.unwrap(), Target::Down);
-    assert!(world.record.exchange_target(&Target::Down, &Target::Branch).await.unwrap());
+    let down = Target::Down { then: Some(back.into()) };
+    assert_eq!(world.record.target().await.unwrap(), down);
+    assert!(world.record.exchange_target(&down, &Target::Branch).await.unwrap());
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
 }
 
@@ -286,7 +290,7 @@ async fn retry_allows_the_tip_that_failed() {
 async fn down_stays_down_until_a_deploy_is_ordered() {
     let world = World::new().await;
     world.obey(Order::Down).await.unwrap();
-    assert_eq!(world.record.target().await.unwrap(), Target::Down);
+    assert_eq!(world.record.target().await.unwrap(), Target::Down { then: None });
     world.obey(Order::Deploy { allow_prune: true, despite_freeze: false }).await.unwrap();
     assert_eq!(world.record.target().await.unwrap(), Target::Branch);
     assert!(world.record.prune_allowed(0).await.unwrap());

@@ -35,7 +35,7 @@ pub enum Decision {
 /// `restored`: the release that is the target runs already.
 pub fn decide(known: &Known<'_>, restored: bool) -> Decision {
     match known.target {
-        Target::Down => Decision::Down,
+        Target::Down { .. } => Decision::Down,
         Target::Pinned(pin) if !pin.hold && known.beyond_pin && !known.denied => Decision::Unpin,
         Target::Pinned(pin) if !restored => Decision::Restore(pin.release),
         // Whatever else is wanted: what turned bad goes first.

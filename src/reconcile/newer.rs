@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::model::Revision;
 use crate::model::run::{Kind, Outcome};
-use crate::record::{Run, Target};
+use crate::record::{Hold, Run, Target};
 
 use super::Reconciler;
 use super::trouble::Trouble;
@@ -38,17 +38,17 @@ impl<E: Engine> Reconciler<E> {
 
     async fn outdated(&self, kind: Kind, revision: &Revision) -> Result<bool, Trouble> {
         match (kind, self.record.target().await?) {
-            (_, Target::Down) | (Kind::Deploy, Target::Pinned(_)) => Ok(true),
+            (_, Target::Down { .. }) | (Kind::Deploy, Target::Pinned(_)) => Ok(true),
             (Kind::Deploy | Kind::Heal, Target::Back { .. }) => Ok(true),
             // What is pinned is mended like anything else.
             (Kind::Heal, Target::Pinned(hold)) => {
                 Ok(self.record.current().await?.is_none_or(|current| current.id != hold.release))
             }
-            (Kind::Rollback, Target::Branch | Target::Back { .. }) => Ok(true),
+            (Kind::Rollback, Target::Branch) => Ok(true),
             (Kind::Revert, Target::Back { .. }) => Ok(false),
             (Kind::Revert, Target::Pinned(_)) => Ok(true),
-            (Kind::Rollback, Target::Pinned(hold)) => {
-                Ok(self.record.release(hold.release).await?.revision != *revision)
+            (Kind::Rollback, Target::Pinned(Hold { release, .. }) | Target::Back { release }) => {
+                Ok(self.record.release(release).await?.revision != *revision)
             }
             // Once a revert is live the branch is the target again, whose tip is what was denied, or newer.
             (Kind::Deploy | Kind::Revert, Target::Branch) => {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::model::instance::{MountSpec, Observed};
-use crate::model::run::{Kind, ReleaseId, RunId};
-use crate::record::{Hold, Release, Target};
+use crate::model::run::{Kind, RunId};
+use crate::record::{Release, Target};
 use crate::{roll, source};
 
 use super::Reconciler;
@@ -32,9 +32,13 @@ impl<E: Engine> Reconciler<E> {
             }
         }
         self.remove_gone(&observed).await?;
-        let spared: Option<ReleaseId> = match self.record.target().await? {
-            Target::Pinned(Hold { release, .. }) | Target::Back { release } => Some(release),
-            Target::Branch | Target::Down => self.record.watch().await?.map(|watch| watch.back_to),
+        let wanted = match self.record.target().await? {
+            Target::Down { then } => then.and_then(|then| then.release()),
+            target => target.release(),
+        };
+        let spared = match wanted {
+            Some(release) => Some(release),
+            None => self.record.watch().await?.map(|watch| watch.back_to),
         };
         self.record.prune_releases(self.config.history.keep, spared).await?;
         for run in self.record.prune_runs(self.config.history.runs).await? {

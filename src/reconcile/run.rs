@@ -318,8 +318,9 @@ impl<E: Engine> Reconciler<E> {
                 let why = Why::Stalled { failure: failure.clone() };
                 self.record.deny(Denial { revision: revision.clone(), why, run, at: now() }).await?;
             }
-            // What turned bad stays, and is mended as far as it can be, until somebody pushes something better.
-            (Err(Trouble::Failure { class: Class::Stalled, .. }), Kind::Revert) => {
+            // What turned bad stays, and is mended as far as it can be, until somebody pushes something better; and what
+            // cannot come back after the stack was down leaves it to the branch to bring something.
+            (Err(Trouble::Failure { class: Class::Stalled, .. }), Kind::Revert | Kind::Rollback) => {
                 if let back @ Target::Back { .. } = self.record.target().await? {
                     self.record.exchange_target(&back, &Target::Branch).await?;
                 }

@@ -12,9 +12,9 @@ use crate::engine::docker::Docker;
 use crate::http::{Limits, serve};
 use crate::model::Revision;
 use crate::model::desired::Service;
-use crate::model::run::{Entry, Kind, Outcome};
+use crate::model::run::{Entry, Failure, Kind, Outcome, RunId};
 use crate::orders::{self, Order};
-use crate::record::{Live as Switched, Run, Target};
+use crate::record::{Denial, Live as Switched, Run, Target, Why};
 use crate::source::{Auth, Remote};
 use crate::store::Store;
 use crate::trigger::Reason;
@@ -59,7 +59,7 @@ impl World {
         let world = Self::new().await;
         for subject in ["the first", "the second"] {
             let revision = world.push(subject);
-            world.release(&revision).await;
+            world.release(&revision, &["web"]).await;
         }
         world
     }
@@ -74,12 +74,14 @@ impl World {
         id.to_string().parse().unwrap()
     }
 
-    async fn release(&self, revision: &Revision) {
+    async fn release(&self, revision: &Revision, services: &[&str]) {
         let record = &self.reconciler.record;
+        let services =
+            services.iter().map(|name| ((*name).to_owned(), Service::plain(name, revision.as_str())));
         let desired = Desired {
             stack: "shop".into(),
             revision: revision.clone(),
-            services: [("web".to_owned(), Service::plain("web", revision.as_str()))].into(),
+            services: services.collect(),
             networks: Vec::new(),
             volumes: Vec::new(),
             routes: Vec::new(),
@@ -121,6 +123,16 @@ impl World {
         self.reconciler.record.target().await.unwrap()
     }
 
+    async fn current(&self) -> Option<Revision> {
+        self.reconciler.record.current().await.unwrap().map(|release| release.revision)
+    }
+
+    async fn deny(&self, revision: &Revision) {
+        let why = Why::Stalled { failure: Failure::default() };
+        let denial = Denial { revision: revision.clone(), why, run: RunId(1), at: 1 };
+        self.reconciler.record.deny(denial).await.unwrap();
+    }
+
     fn tip(&self) -> Option<String> {
         self.reconciler.situation.borrow().tip.clone()
     }
@@ -136,6 +148,7 @@ async fn refuse(uri: Uri) -> (StatusCode, String) {
     (StatusCode::OK, answer.to_owned())
 }
 
+const LOOK: Order = Order::Deploy { allow_prune: false, despite_freeze: false };
 const BACK: Order = Order::Rollback { release: None, hold: false };
 
 fn pushed() -> Reason {
@@ -165,4 +178,47 @@ async fn a_rollback_that_cannot_be_done_gives_way_to_the_next_commit() {
         let deployed = runs.iter().find(|run| run.kind == Kind::Deploy).unwrap();
         assert_eq!(deployed.revision, third.as_str());
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_down_comes_back_though_the_tip_may_not_run() {
+    for order in [Order::Resume, LOOK] {
+        let world = World::new().await;
+        let first = world.push("the first");
+        // Nothing that an engine would have to make.
+        world.release(&first, &[]).await;
+        world.deny(&world.push("a bad one")).await;
+        world.order(Order::Down).await;
+        assert_eq!(world.current().await, None);
+        world.order(order).await;
+        assert_eq!(world.current().await, Some(first));
+        assert_eq!(world.tip(), None, "it waits for no remote");
+        let run = world.runs().await.remove(0);
+        assert_eq!((run.kind, &*run.reason), (Kind::Rollback, "a person asked"));
+        assert_eq!((run.outcome, world.target().await), (Some(Outcome::Succeeded), Target::Branch));
+        world.turn().await;
+        assert!(world.tip().is_some(), "then the branch is followed again");
+        assert_eq!(world.runs().await[0].id, run.id);
+    }
+}
+
+#[tokio::test]
+async fn where_what_was_taken_down_cannot_come_back_the_branch_is_followed() {
+    let world = World::with_two_releases().await;
+    world.order(Order::Down).await;
+    world.order(Order::Resume).await;
+    let run = world.runs().await.remove(0);
+    assert!(matches!(run.outcome, Some(Outcome::Failed { .. })), "{run:#?}");
+    assert_eq!(world.target().await, Target::Branch);
+}
+
+#[tokio::test]
+async fn what_comes_back_before_it_was_down_follows_the_branch() {
+    let world = World::with_two_releases().await;
+    let Reconciler { record, wakes, .. } = &world.reconciler;
+    for order in [Order::Down, Order::Resume] {
+        orders::obey(&order, record, wakes, None, journal::now()).await.unwrap();
+    }
+    world.turn().await;
+    assert_eq!(world.target().await, Target::Branch);
 }

@@ -85,9 +85,16 @@ impl<E: Engine> Reconciler<E> {
 
     async fn reach(&self, reason: &Reason) -> Result<(), Trouble> {
         self.recover().await?;
-        let target = self.record.target().await?;
-        if target == Target::Down {
+        let mut target = self.record.target().await?;
+        if matches!(target, Target::Down { .. }) {
             return self.take_down().await;
+        }
+        if let Target::Back { release } = target
+            && self.record.current().await?.is_some_and(|current| current.id == release)
+        {
+            // It was to be taken down and to come back before that began.
+            self.record.exchange_target(&target, &Target::Branch).await?;
+            target = self.record.target().await?;
         }
         let reached = self.go_for(&target, reason).await;
         if matches!(reached, Err(Trouble::Failure { .. })) {
@@ -114,7 +121,7 @@ impl<E: Engine> Reconciler<E> {
         let target = self.record.target().await?;
         let paused = self.record.paused(now()).await?.is_some();
         match self.record.current().await? {
-            Some(current) if !paused && !matches!(target, Target::Down | Target::Back { .. }) => {
+            Some(current) if !paused && !matches!(target, Target::Down { .. } | Target::Back { .. }) => {
                 self.heal(&current, reason).await
             }
             _ => Ok(()),
@@ -123,12 +130,8 @@ impl<E: Engine> Reconciler<E> {
 
     async fn go_for(&self, target: &Target, reason: &Reason) -> Result<(), Trouble> {
         let current = self.record.current().await?;
-        let back = match target {
-            Target::Pinned(Hold { release, .. }) | Target::Back { release } => {
-                current.as_ref().is_none_or(|current| current.id != *release)
-            }
-            Target::Branch | Target::Down => false,
-        };
+        let runs = current.as_ref().map(|current| current.id);
+        let back = target.release().is_some_and(|release| runs != Some(release));
         let looked = match (back, reason) {
             // Going back needs no remote, and does not wait for one.
             (true, _) if !self.is_tried_in_vain(target).await? => None,
@@ -165,10 +168,15 @@ impl<E: Engine> Reconciler<E> {
             }
             (Decision::Restore(id), _) if matches!(target, Target::Back { .. }) => {
                 let release = self.record.release(id).await?;
-                let why = self.what_went_bad().await?;
-                self.run_to(Kind::Revert, &Goal::Release(&release), &why).await?;
-                // Somebody may have mended it meanwhile: the branch was not looked at.
-                let _ = self.wakes.wake(Reason::Watch).await;
+                let (kind, why) = match &current {
+                    Some(_) => (Kind::Revert, self.what_went_bad().await?),
+                    // The stack was down.
+                    None => (Kind::Rollback, reason.to_string()),
+                };
+                self.run_to(kind, &Goal::Release(&release), &why).await?;
+                // Somebody may have mended it meanwhile: the branch was not looked at. A person's word counts for that too.
+                let asked = *reason == Reason::Cli;
+                let _ = self.wakes.wake(if asked { Reason::Cli } else { Reason::Watch }).await;
             }
             (Decision::Restore(id), _) => {
                 if let Some(trouble) =
@@ -252,19 +260,10 @@ impl<E: Engine> Reconciler<E> {
         reason: &Reason,
     ) -> Result<Decision, Trouble> {
         let applied = self.record.applied().await?;
-        let restored = match target {
-            Target::Pinned(Hold { release, .. }) | Target::Back { release } => {
-                current.is_some_and(|current| current.id == *release)
-            }
-            _ => false,
-        };
+        let wanted = target.release();
+        let restored = wanted.is_some() && wanted == current.map(|current| current.id);
         let Some(tip) = tip else {
-            return Ok(match target {
-                Target::Pinned(Hold { release, .. }) | Target::Back { release } if !restored => {
-                    Decision::Restore(*release)
-                }
-                _ => Decision::Keep,
-            });
+            return Ok(wanted.filter(|_| !restored).map_or(Decision::Keep, Decision::Restore));
         };
         let denied = self.record.denial(tip).await?.is_some();
         let beyond_pin = match target {

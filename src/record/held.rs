@@ -18,10 +18,25 @@ pub enum Target {
     Branch,
     /// A release that a person chose.
     Pinned(Hold),
-    /// The last good release before one that turned bad; once it is there, the branch again.
+    /// The last good release before one that turned bad, or what ran before the stack was taken down; once it is there,
+    /// the branch again.
     Back { release: ReleaseId },
     /// Nothing: a person took the stack down.
-    Down,
+    Down {
+        /// What is to be reached when it comes back: it then runs as it did.
+        #[serde(default)]
+        then: Option<Box<Target>>,
+    },
+}
+
+impl Target {
+    /// The release that is to run, whatever the branch says.
+    pub fn release(&self) -> Option<ReleaseId> {
+        match self {
+            Self::Pinned(Hold { release, .. }) | Self::Back { release } => Some(*release),
+            Self::Branch | Self::Down { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,16 +111,23 @@ impl Record {
             .await
     }
 
-    /// Pins a release and takes back what it replaces, in one transaction: what the run has made. `brought`: the
-    /// revision that it was made of, to be denied too.
-    pub async fn pin(&self, hold: Hold, run: RunId, brought: Option<Revision>) -> Result<(), RecordError> {
+    /// Pins a release and takes back what it replaces, if anything, in one transaction: what the run has made.
+    /// `brought`: the revision that it was made of, to be denied too.
+    pub async fn pin(
+        &self,
+        hold: Hold,
+        run: Option<RunId>,
+        brought: Option<Revision>,
+    ) -> Result<(), RecordError> {
         self.store
             .write(move |sql| {
-                let why = serde_json::to_string(&Why::RolledBack)?;
-                for revision in hold.denied.iter().chain(&brought) {
-                    sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
+                if let Some(run) = run {
+                    let why = serde_json::to_string(&Why::RolledBack)?;
+                    for revision in hold.denied.iter().chain(&brought) {
+                        sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
+                    }
+                    take_back(sql, run, run)?;
                 }
-                take_back(sql, run, run)?;
                 facts::set(sql, TARGET, &serde_json::to_string(&Target::Pinned(hold))?)
             })
             .await

@@ -25,6 +25,20 @@ fn down_removes_containers_and_networks_and_keeps_volumes() {
 }
 
 #[test]
+fn what_was_taken_down_comes_back_though_the_tip_is_bad() {
+    let world = World::live_at_once();
+    let bad = world.repo.change("web/Dockerfile", "FROM agenttest-base:1\nRUN false\n");
+    world.deliver(&bad);
+    world.failed(&bad);
+    for order in [Order::Resume, LOOK] {
+        world.ordered(&Order::Down);
+        assert!(world.running().is_empty());
+        world.ordered(&order);
+        assert_eq!(world.says(WEB), "web 1");
+    }
+}
+
+#[test]
 fn what_failed_is_tried_again_on_a_persons_word_only() {
     let compose = COMPOSE.replace("build: ./web", "build: ./web\n    volumes: [\"data:/data\"]")
         + "volumes: {data: {}}\n";

@@ -41,7 +41,7 @@ fn first(report: &Report, clock: &Clock, columns: usize) -> String {
     let stack = report.stack.bold();
     let Some(Live { release, revision, subject, since }) = &report.live else {
         return match report.target {
-            Target::Down => format!("{stack}  {}", "down".yellow().bold()),
+            Target::Down { .. } => format!("{stack}  {}", "down".yellow().bold()),
             _ => format!("{stack}  {}", "nothing is live yet".yellow().bold()),
         };
     };
@@ -49,7 +49,7 @@ fn first(report: &Report, clock: &Clock, columns: usize) -> String {
         _ if report.degraded.is_some() => "degraded".red().bold().to_string(),
         _ if report.paused.is_some() => "paused".yellow().bold().to_string(),
         Target::Pinned(hold) if hold.release == *release => "held".yellow().bold().to_string(),
-        Target::Down => "going down".yellow().bold().to_string(),
+        Target::Down { .. } => "going down".yellow().bold().to_string(),
         _ => "live".green().bold().to_string(),
     };
     let revision = short(revision);
@@ -107,7 +107,7 @@ fn held(report: &Report, clock: &Clock) -> Vec<String> {
     match &report.target {
         Target::Branch => Vec::new(),
         Target::Back { release } => vec![format!("  going back to release {release}")],
-        Target::Down => vec!["  a person took it down; agent resume brings it back".to_owned()],
+        Target::Down { .. } => vec!["  a person took it down; agent resume brings it back".to_owned()],
         Target::Pinned(hold) => {
             let mut lines = Vec::new();
             if report.live.as_ref().is_none_or(|live| live.release != hold.release) {

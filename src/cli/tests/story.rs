@@ -85,7 +85,7 @@ impl Story {
         let first = story.record.release(ReleaseId(1)).await.unwrap();
         let denied = Some(revision('b'));
         let hold = Hold { release: first.id, hold: false, denied, seen: None, since: at };
-        story.record.pin(hold, RunId(2), None).await.unwrap();
+        story.record.pin(hold, Some(RunId(2)), None).await.unwrap();
         let run = story.begin(Kind::Rollback, 'a', "Sell things", "a person asked", at).await;
         story.goes_live(run, Live::Again(&first), at + 900).await;
         story

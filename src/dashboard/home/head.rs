@@ -42,10 +42,10 @@ pub(super) fn head(report: &Report, dead: u32) -> Head {
     let bad = |service: &&ServiceState| service.level == Level::Bad && !on_trial(service);
     let unwell = report.services.iter().filter(bad).count();
     let (word, tone) = match (&report.live, &report.target) {
-        (None, Target::Down) => ("Down".to_owned(), Tone::Doubtful),
+        (None, Target::Down { .. }) => ("Down".to_owned(), Tone::Doubtful),
         (None, _) if report.doing.is_some() => ("Going live".to_owned(), Tone::Busy),
         (None, _) => ("Nothing is live yet".to_owned(), Tone::Doubtful),
-        (Some(_), Target::Down) => ("Going down".to_owned(), Tone::Busy),
+        (Some(_), Target::Down { .. }) => ("Going down".to_owned(), Tone::Busy),
         (Some(_), _) if report.degraded.is_some() => ("Degraded".to_owned(), Tone::Bad),
         (Some(_), _) if report.paused.is_some() => ("Paused".to_owned(), Tone::Doubtful),
         (Some(_), _) if unwell == 1 => ("Live, but 1 container is not well".to_owned(), Tone::Bad),
@@ -83,7 +83,7 @@ pub(super) fn held(report: &Report, clock: &Clock) -> Option<Held> {
     }
     match &report.target {
         Target::Branch | Target::Back { .. } => None,
-        Target::Down => {
+        Target::Down { .. } => {
             let text = format!("A person took the stack down {RESUMED}. Its volumes are kept.");
             Some(Held { text, since: None })
         }
