@@ -99,6 +99,18 @@ async fn a_failed_push_is_told_in_two_lines_with_the_daemon_down() {
 }
 
 #[tokio::test]
+async fn what_failed_is_over_once_the_daemon_has_turned_and_met_nothing() {
+    let story = Story::failed().await;
+    for (turns, is_told) in [(0, true), (9, false)] {
+        // The branch was taken back to what runs.
+        let tip = Some(revision('b').to_string());
+        let situation = Situation { tip, turns, ..Situation::default() };
+        let told = status(&story, daemon(situation, false), Ok(observed())).await;
+        assert_eq!(told.contains("failed"), is_told, "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_denied_tip_is_still_wrong_when_the_daemon_is_at_rest() {
     let story = Story::failed().await;
     let tip = Some(revision('d').to_string());

@@ -150,11 +150,14 @@ pub async fn gather(
 impl Report {
     /// What only the daemon knows.
     fn hear(&mut self, status: Status) {
-        let Situation { doing, looked_at, tip, wrong, drift, held_back, .. } = status.situation;
+        let Situation { doing, looked_at, tip, wrong, drift, held_back, turns, .. } = status.situation;
         self.daemon = Daemon::Running { pid: status.pid, version: status.version };
-        if let Some(wrong) = wrong {
-            self.wrong = Some(met(wrong, self.wrong.take()));
-        }
+        let recorded = self.wrong.take();
+        self.wrong = match wrong {
+            Some(wrong) => Some(met(wrong, recorded)),
+            // Since the newest run failed it has turned and met nothing: only what was given up or is denied still counts.
+            None => recorded.filter(|recorded| turns == 0 || recorded.class == Class::Stalled),
+        };
         if let Doing::Turn { why, since, .. } = doing {
             self.turn = Some(Turn { why, since });
         }
