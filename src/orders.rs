@@ -25,7 +25,7 @@ pub enum Order {
     Pause { millis: Option<i64> },
     /// Ends a pause; else follow the branch again, its tip included.
     Resume,
-    /// Try the tip again although it failed, and mend what was given up.
+    /// Mend what was given up; else try the tip again although it failed.
     Retry,
     /// Stop and remove the stack's containers and networks; its volumes stay.
     Down,
@@ -173,28 +173,22 @@ async fn before(record: &Record, current: &Release) -> Result<Release, OrderErro
     })
 }
 
-/// Of a release that is held what was given up can be mended, and nothing else tried.
+/// What was given up is mended, also of a release that is held. The tip, which may be a bad one, is then left alone: it was
+/// not asked for.
 async fn retry(record: &Record, tip: Option<Revision>) -> Result<String, OrderError> {
     let given_up = record.degraded().await?;
-    let tip = match record.target().await? {
-        Target::Down { .. } => return Err(OrderError::Down),
-        Target::Pinned(hold) if given_up.is_none() => return Err(OrderError::Held(hold.release)),
-        Target::Pinned(_) => None,
-        Target::Branch | Target::Back { .. } => tip,
-    };
-    record.undegrade().await?;
-    match (tip, given_up) {
-        (Some(tip), None) => {
+    match (record.target().await?, given_up) {
+        (Target::Down { .. }, _) => Err(OrderError::Down),
+        (_, Some(given_up)) => {
+            record.undegrade().await?;
+            Ok(format!("mending {} again", given_up.services.join(", ")))
+        }
+        (Target::Pinned(hold), None) => Err(OrderError::Held(hold.release)),
+        (Target::Branch | Target::Back { .. }, None) => {
+            let tip = tip.ok_or(OrderError::NoTip)?;
             record.allow(&tip).await?;
             Ok(format!("trying {} again", tip.short()))
         }
-        (tip, Some(given_up)) => {
-            if let Some(tip) = tip {
-                record.allow(&tip).await?;
-            }
-            Ok(format!("mending {} again", given_up.services.join(", ")))
-        }
-        (None, None) => Err(OrderError::NoTip),
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) enum Command {
     Resume(Wait),
     /// Try the tip of the branch again although it failed or went bad
     ///
-    /// Services that broke again and again, and were therefore no longer mended, are mended again too.
+    /// Where services broke again and again, and are therefore no longer mended, these are mended instead.
     Retry(Wait),
     /// Let the daemon take up a changed configuration, if it is right
     ///

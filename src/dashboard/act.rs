@@ -185,21 +185,20 @@ impl<A: Agent> Site<A> {
         let mut question =
             Question { title: "Try it again?".into(), yes: "Try again", ..Question::default() };
         let record = self.agent.record();
-        match record.target().await? {
-            Target::Down { .. } => {
+        match (record.target().await?, record.degraded().await?) {
+            (Target::Down { .. }, _) => {
                 question.no = Some("The stack is down. Resume, and it comes up again.".into());
                 return Ok(question);
             }
-            Target::Pinned(hold) => {
-                match record.degraded().await? {
-                    Some(given_up) => {
-                        question.text.push(format!("{} is mended again.", given_up.services.join(", ")))
-                    }
-                    None => question.no = Some(format!("Release {} is held. Resume first.", hold.release)),
-                }
+            (_, Some(given_up)) => {
+                question.text.push(format!("{} is mended again.", given_up.services.join(", ")));
                 return Ok(question);
             }
-            Target::Branch | Target::Back { .. } => {}
+            (Target::Pinned(hold), None) => {
+                question.no = Some(format!("Release {} is held. Resume first.", hold.release));
+                return Ok(question);
+            }
+            (Target::Branch | Target::Back { .. }, None) => {}
         }
         let Some(tip) = self.agent.status().situation.tip else {
             question.no = Some("The branch was never reached, so there is nothing to try.".into());

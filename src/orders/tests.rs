@@ -349,8 +349,12 @@ async fn retry_mends_again_what_was_given_up() {
     world.release('a').await;
     let degraded = Degraded { since: 2, services: vec!["web".into()] };
     world.record.degrade(&degraded).await.unwrap();
+    let why = Why::WentBad { failure: Failure::default() };
+    world.record.deny(Denial { revision: revision('c'), why, run: RunId(1), at: 1 }).await.unwrap();
     assert_eq!(world.obey(Order::Retry).await.unwrap(), "mending web again");
     assert_eq!(world.record.degraded().await.unwrap(), None);
+    assert!(world.record.denial(&revision('c')).await.unwrap().is_some(), "the tip is left alone");
+    assert_eq!(world.obey(Order::Retry).await.unwrap(), "trying cccccccccc again");
     world.record.degrade(&degraded).await.unwrap();
     world.release('b').await;
     assert_eq!(world.record.degraded().await.unwrap(), None, "a new release begins anew");

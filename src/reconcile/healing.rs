@@ -71,11 +71,9 @@ impl<E: Engine> Reconciler<E> {
         if let Some(degraded) = self.record.degraded().await? {
             return Ok(Some(degraded));
         }
-        let recent = self.record.runs(MOST).await?;
-        let recent = recent
-            .iter()
-            .filter(|run| run.kind == Kind::Heal && (0..WITHIN).contains(&(now() - run.started_at)));
-        if recent.count() < MOST {
+        let (runs, anew_after) = (self.record.runs(MOST).await?, self.record.anew_after().await?);
+        let tries = runs.iter().filter(|run| run.kind == Kind::Heal && run.id > anew_after);
+        if tries.filter(|run| (0..WITHIN).contains(&(now() - run.started_at))).count() < MOST {
             return Ok(None);
         }
         let degraded = Degraded { since: now(), services };

@@ -222,3 +222,34 @@ async fn what_comes_back_before_it_was_down_follows_the_branch() {
     world.turn().await;
     assert_eq!(world.target().await, Target::Branch);
 }
+
+impl World {
+    async fn heals(&self) -> usize {
+        self.runs().await.iter().filter(|run| run.kind == Kind::Heal).count()
+    }
+}
+
+#[tokio::test]
+async fn mending_that_fails_is_not_tried_again_in_the_same_turn() {
+    let world = World::with_two_releases().await;
+    for turns in 1..=2 {
+        world.woken(Reason::Drift).await;
+        assert_eq!(world.heals().await, turns);
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_says_so_has_it_mended_at_once_after_it_was_given_up() {
+    let world = World::with_two_releases().await;
+    let given_up = async || world.reconciler.record.degraded().await.unwrap().is_some();
+    while !given_up().await {
+        world.woken(Reason::Drift).await;
+    }
+    let heals = world.heals().await;
+    world.order(LOOK).await;
+    assert_eq!((world.heals().await, given_up().await), (heals, true), "a deploy is no word for that");
+    world.order(Order::Retry).await;
+    assert_eq!((world.heals().await, given_up().await), (heals + 1, false));
+    world.woken(Reason::Drift).await;
+    assert!(!given_up().await, "what was tried before counts no more");
+}

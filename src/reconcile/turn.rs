@@ -96,10 +96,12 @@ impl<E: Engine> Reconciler<E> {
             self.record.exchange_target(&target, &Target::Branch).await?;
             target = self.record.target().await?;
         }
-        let reached = self.go_for(&target, reason).await;
+        let mut mended = false;
+        let reached = self.go_for(&target, reason, &mut mended).await;
         if matches!(reached, Err(Trouble::Failure { .. })) {
             // Meanwhile what runs is kept as it is. Why it could not be reached is what a person needs to know.
-            if let Err(Trouble::Failure { failure, .. }) = self.recover_and_mend(reason).await {
+            let kept = if mended { self.recover().await } else { self.recover_and_mend(reason).await };
+            if let Err(Trouble::Failure { failure, .. }) = kept {
                 tracing::warn!("mending what runs: {}", failure.message);
             }
         }
@@ -128,7 +130,8 @@ impl<E: Engine> Reconciler<E> {
         }
     }
 
-    async fn go_for(&self, target: &Target, reason: &Reason) -> Result<(), Trouble> {
+    /// `mended`: whether what runs was mended, or could not be.
+    async fn go_for(&self, target: &Target, reason: &Reason, mended: &mut bool) -> Result<(), Trouble> {
         let current = self.record.current().await?;
         let runs = current.as_ref().map(|current| current.id);
         let back = target.release().is_some_and(|release| runs != Some(release));
@@ -195,6 +198,7 @@ impl<E: Engine> Reconciler<E> {
             }
             _ => {
                 if let Some(current) = current.filter(|_| looks_at_containers(reason)) {
+                    *mended = true;
                     self.heal(&current, reason).await?;
                 }
             }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Record, RecordError, facts};
+use crate::model::run::RunId;
 
 /// Nothing is deployed, healed or taken back. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ pub struct Degraded {
 
 const PAUSED: &str = "paused";
 pub(super) const DEGRADED: &str = "degraded";
+const ANEW: &str = "mending-anew-after";
 
 impl Record {
     /// The pause, unless it is over.
@@ -47,8 +49,19 @@ impl Record {
         self.set_fact(DEGRADED, degraded).await
     }
 
-    /// Mending may begin anew.
+    /// Mending may begin anew: what was tried until now counts no more.
     pub async fn undegrade(&self) -> Result<(), RecordError> {
-        self.store.write(|sql| facts::forget(sql, DEGRADED)).await
+        self.store
+            .write(|sql| {
+                facts::forget(sql, DEGRADED)?;
+                let newest: Option<i64> = sql.query_row("SELECT max(id) FROM runs", [], |row| row.get(0))?;
+                facts::set(sql, ANEW, &newest.unwrap_or_default().to_string())
+            })
+            .await
+    }
+
+    /// The last run before mending began anew.
+    pub async fn anew_after(&self) -> Result<RunId, RecordError> {
+        Ok(self.fact(ANEW).await?.unwrap_or_default())
     }
 }

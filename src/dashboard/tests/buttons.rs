@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use super::Browser;
 use crate::cli::tests::story::Story;
 use crate::model::run::ReleaseId;
-use crate::record::Target;
+use crate::record::{Degraded, Target};
 
 #[tokio::test]
 async fn an_order_without_the_sessions_own_proof_does_nothing() {
@@ -43,6 +43,19 @@ async fn going_back_is_the_order_that_the_command_line_gives() {
     let csrf = browser.get("/resume").await.csrf().to_owned();
     assert_eq!(browser.post("/resume", &format!("csrf={csrf}")).await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.target().await, Target::Branch);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_mended_and_the_tip_left_alone() {
+    let browser = Browser::signed_in(Story::failed().await).await;
+    let degraded = Degraded { since: 1, services: vec!["web".into()] };
+    browser.shop.story.record.degrade(&degraded).await.unwrap();
+    let question = browser.get("/retry").await;
+    assert!(question.text.contains("web is mended again."), "{}", question.text);
+    let answer = browser.post("/retry", &format!("csrf={}", question.csrf())).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.shop.story.record.degraded().await.unwrap(), None);
+    assert_eq!(browser.shop.story.record.denials(9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
