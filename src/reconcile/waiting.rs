@@ -95,7 +95,8 @@ impl<E: Engine> Act<'_, E> {
         self.open(waiting, |service, of: &[SocketAddrV4]| {
             let port = |route: &Route| of.iter().any(|of| of.port() == route.port);
             let was = before.iter().filter(|route| route.service == *service && port(route));
-            let taker = self.plan.rolls.iter().find(|roll| roll.services().contains(service));
+            let gone = !self.desired.services.contains_key(service);
+            let taker = self.plan.rolls.iter().find(|roll| gone && roll.services().contains(service));
             let taker = taker.map_or(service, |roll| &roll.service);
             let Some(now) = leads_now(&was.collect::<Vec<_>>(), taker, &self.desired.routes) else {
                 return Vec::new();
