@@ -106,9 +106,13 @@ pub(super) fn begin(
     let same_in = |release: Release| desired.same_in(&release.desired);
     let left = facts::get(sql, CURRENT)?.and_then(read).map(same_in).unwrap_or_default();
     let good = read(back_to);
-    let mut touched = before.as_ref().map(|before| before.touched.clone()).unwrap_or_default();
+    // Not written down where an older agent did it, or a run that was cut off has left it.
+    let by = |watch: &Watch, name| watch.touched.get(name).copied().unwrap_or(watch.run);
+    let met =
+        before.iter().flat_map(|watch| watch.services.iter().map(|name| (name.clone(), by(watch, name))));
+    let mut touched: BTreeMap<String, RunId> = met.collect();
     touched.extend(services.iter().map(|name| (name.clone(), run)));
-    touched.retain(|_, by| good.as_ref().is_some_and(|good| *by > good.run));
+    touched.retain(|_, by| good.as_ref().is_none_or(|good| *by > good.run));
     let good = good.map(same_in);
     let other =
         desired.services.keys().filter(|name| good.as_ref().is_some_and(|good| !good.contains(*name)));
@@ -118,12 +122,11 @@ pub(super) fn begin(
             (name.clone(), before.map_or(run, |before| before.brought(name)))
         })
         .collect();
-    services.extend(unproven.keys().cloned());
+    services.extend(unproven.keys().chain(touched.keys()).cloned());
     let first = match &before {
         Some(before) => first_after(sql, back_to, before, run)?,
         None => None,
     };
-    services.extend(before.into_iter().flat_map(|before| before.services));
     let watch = Watch { run, back_to, services, unproven, touched, first, since: now, until: now + long };
     facts::set(sql, WATCH, &serde_json::to_string(&watch)?)
 }

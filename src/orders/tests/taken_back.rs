@@ -91,6 +91,23 @@ async fn what_stayed_because_a_rollback_was_called_off_is_a_way_back() {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_does_not_push_out_what_was_good() {
+    let world = World::new().await;
+    let good = [world.release('a').await.1, world.release('b').await.1];
+    for digit in ['c', 'd', 'e'] {
+        world.release(digit).await;
+        world.obey(BACK).await.unwrap();
+        world.is_back_at(good[1]).await;
+    }
+    world.release('f').await;
+    world.record.prune_releases(3, None).await.unwrap();
+    let left: Vec<i64> = world.record.releases().await.unwrap().iter().map(|release| release.id.0).collect();
+    assert_eq!(left, [6, 5, 4, 2, 1]);
+    world.record.prune_releases(2, None).await.unwrap();
+    assert_eq!(chosen(&world).await, good[1]);
+}
+
+#[tokio::test]
 async fn that_a_release_was_taken_back_is_forgotten_with_it() {
     let world = World::new().await;
     world.release('a').await;

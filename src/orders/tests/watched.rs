@@ -135,6 +135,16 @@ async fn what_has_stayed_well_is_where_the_next_release_goes_back_to_whatever_th
 }
 
 #[tokio::test]
+async fn what_has_stayed_well_and_is_the_same_since_is_no_affair_of_the_next_release() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("api", "1"), ("db", "1"), ("web", "1")])).await;
+    world.rolls(&stack('b', &[("api", "1"), ("db", "1"), ("web", "2")]), &["web"], 1_000).await;
+    world.rolls(&stack('c', &[("api", "2"), ("db", "1"), ("web", "2")]), &["api"], 40_000).await;
+    let d = world.rolls(&stack('d', &[("api", "2"), ("db", "2"), ("web", "2")]), &["db"], 80_000).await;
+    assert_eq!((d.back_to, d.services), (ReleaseId(2), ["api", "db"].map(str::to_owned).into()));
+}
+
+#[tokio::test]
 async fn what_was_replaced_before_it_had_stayed_well_for_as_long_is_not_gone_back_to() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
