@@ -182,14 +182,16 @@ impl Record {
             .await
     }
 
-    /// Forgets all but the newest `keep` releases, the current one and `spared`.
+    /// Forgets all but the newest `keep` releases, as many that were not taken back, the current one and `spared`.
     pub async fn prune_releases(&self, keep: usize, spared: Option<ReleaseId>) -> Result<(), RecordError> {
         self.store
             .write(move |sql| {
                 let current: Option<ReleaseId> = facts::get(sql, CURRENT)?;
                 sql.execute(
                     "DELETE FROM releases WHERE id IS NOT ?2 AND id IS NOT ?3
-                        AND id NOT IN (SELECT id FROM releases ORDER BY id DESC LIMIT ?1)",
+                        AND id NOT IN (SELECT id FROM releases ORDER BY id DESC LIMIT ?1)
+                        AND id NOT IN (SELECT id FROM releases
+                            WHERE id NOT IN (SELECT release FROM taken_back) ORDER BY id DESC LIMIT ?1)",
                     params![keep as i64, current.map(|id| id.0), spared.map(|id| id.0)],
                 )?;
                 Ok(())
