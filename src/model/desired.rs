@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Revision;
 use super::instance::{NetworkSpec, Template, VolumeSpec};
-use super::route::{Options, Route};
+use super::route::{Options, OwnTemplate, Route};
 use super::stripe::Destination;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,15 +32,9 @@ impl Desired {
 
     /// What is so beside the services' containers is so too: where requests and events go, and what is asked of whom.
     pub fn same_rules(&self, other: &Self) -> bool {
-        let rules = |service: &Service| Service {
-            template: Template::default(),
-            fingerprint: String::new(),
-            order_reason: String::new(),
-            ..service.clone()
-        };
         self.routes == other.routes
             && self.nginx == other.nginx
-            && self.services.values().map(rules).eq(other.services.values().map(rules))
+            && self.services.values().map(Service::rules).eq(other.services.values().map(Service::rules))
     }
 
     /// What a service waits for, and all that this waits for.
@@ -59,6 +53,19 @@ impl Desired {
             other.services.get(name).is_some_and(|service| service.fingerprint == print)
         };
         self.prints().filter(|(name, print)| same(name, print)).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Of these, the ones of which also what is so beside their containers is the same.
+    pub fn wholly_same_in(&self, other: &Self) -> BTreeSet<String> {
+        let mut same = self.same_in(other);
+        same.retain(|name| self.rules_of(name) == other.rules_of(name));
+        same
+    }
+
+    fn rules_of(&self, name: &str) -> Option<(Service, Vec<Route>, Option<&Option<OwnTemplate>>)> {
+        let service = self.services.get(name)?;
+        let routes = self.routes.iter().filter(|route| route.service == name).map(Route::unplaced);
+        Some((service.rules(), routes.collect(), service.proxy.then_some(&self.nginx.template)))
     }
 
     fn prints(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -107,6 +114,18 @@ pub struct Service {
     /// It takes Stripe's events.
     #[serde(default)]
     pub stripe: Option<Destination>,
+}
+
+impl Service {
+    /// What is so of it beside its containers.
+    fn rules(&self) -> Self {
+        Self {
+            template: Template::default(),
+            fingerprint: String::new(),
+            order_reason: String::new(),
+            ..self.clone()
+        }
+    }
 }
 
 #[cfg(test)]

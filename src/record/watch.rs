@@ -147,7 +147,7 @@ pub(super) fn proven(
     let Some((current, live)) = current.and_then(|id| Some((id, read(id)?))) else {
         return Ok(watch.back_to);
     };
-    let mut ever_since = live.same_in(&live);
+    let mut ever_since = live.wholly_same_in(&live);
     let since = watch.first.unwrap_or(watch.since);
     let long_ago = now - (watch.until - watch.since);
     // What is only just taking its place says nothing of it.
@@ -159,9 +159,9 @@ pub(super) fn proven(
     while let Some(row) = rows.next()? {
         let (id, run, created_at) = (ReleaseId(row.get(0)?), RunId(row.get(1)?), row.get::<_, i64>(2)?);
         let Some(desired) = read(id) else { break };
-        let same = desired.same_in(&live);
+        let same = desired.wholly_same_in(&live);
         ever_since.retain(|name| same.contains(name));
-        let was = good.as_ref().map(|good| desired.same_in(good)).unwrap_or_default();
+        let was = good.as_ref().map(|good| desired.wholly_same_in(good)).unwrap_or_default();
         let earlier = brought.is_none_or(|brought| run < brought);
         let stayed = desired.services.keys().all(|name| ever_since.contains(name) || was.contains(name));
         if earlier && stayed && created_at <= long_ago {

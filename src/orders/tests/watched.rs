@@ -1,7 +1,8 @@
 //! A release that is watched: what it is watched with, where it goes back to, and what is denied then.
 
 use super::*;
-use crate::model::desired::Service;
+use crate::model::desired::{InPlace, Service};
+use crate::model::route::Route;
 use crate::record::{Watch, Watched};
 
 /// Two releases; the second is watched.
@@ -160,6 +161,34 @@ async fn what_was_replaced_before_it_had_stayed_well_for_as_long_is_not_gone_bac
     world.rolls(&stack('c', &[("api", "1"), ("web", "3")]), &["web"], 30_000).await;
     let d = world.rolls(&stack('d', &[("api", "2"), ("web", "3")]), &["api"], 70_000).await;
     assert_eq!(d.back_to, ReleaseId(1));
+}
+
+#[tokio::test]
+async fn what_led_elsewhere_or_showed_other_content_until_a_moment_ago_is_not_gone_back_to() {
+    let content = |of: &str| {
+        let (target, folder) = ("/site".into(), "/files/site".into());
+        InPlace { target, folder, content: format!("/files/{of}"), signal: None }
+    };
+    let other_route: fn(&mut Desired) = |b| b.routes[0].port = 9_000;
+    let other_content: fn(&mut Desired) =
+        |b| b.services.get_mut("web").unwrap().in_place[0].content.push('x');
+    for mistake in [other_route, other_content] {
+        let with = |digit, api| {
+            let mut desired = stack(digit, &[("api", api), ("web", "1")]);
+            desired.routes.push(Route::plain("web", "/"));
+            desired.services.get_mut("web").unwrap().in_place.push(content("good"));
+            desired
+        };
+        let world = World::new().await;
+        world.rolls_first(&with('a', "1")).await;
+        let mut b = with('b', "1");
+        mistake(&mut b);
+        world.rolls(&b, &["web"], 1_000).await;
+        let c = world.rolls(&with('c', "2"), &["api", "web"], 30_000).await;
+        let failure = Failure { service: Some("api".into()), ..Failure::default() };
+        assert!(world.record.go_back(&c, failure, 70_000).await.unwrap());
+        assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(1) });
+    }
 }
 
 #[tokio::test]
