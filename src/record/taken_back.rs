@@ -45,6 +45,17 @@ pub(super) fn take_back(sql: &Connection, from: RunId, to: RunId) -> Result<(), 
     Ok(())
 }
 
+/// What the way back to a good release leads past, of what a run and those before it have made live since then: it is
+/// not known to be bad, and may come again to be watched.
+pub(super) fn pass_over(sql: &Connection, good: ReleaseId, since: i64, to: RunId) -> Result<(), RecordError> {
+    sql.prepare_cached(
+        "INSERT OR IGNORE INTO taken_back SELECT id FROM releases
+            WHERE id > ?1 AND created_at >= ?2 AND run <= ?3",
+    )?
+    .execute(params![good.0, since, to.0])?;
+    Ok(())
+}
+
 /// It is what a person wants to run, in whichever release: nothing that was taken back comes again by itself.
 pub(super) fn not_taken_back(sql: &Connection, id: ReleaseId) -> Result<(), RecordError> {
     // One that cannot be read any more must not undo a switch that has happened.

@@ -10,7 +10,7 @@ use crate::model::run::{Failure, ReleaseId, RunId};
 
 use super::held::{DENY, TARGET};
 use super::releases::{APPLIED, CURRENT, Release, release};
-use super::taken_back::take_back;
+use super::taken_back::{pass_over, take_back};
 use super::{Record, RecordError, Target, Watched, Why, facts};
 
 /// A release that has been live for a short time only. Times are milliseconds since the Unix epoch.
@@ -64,8 +64,8 @@ impl Record {
     }
 
     /// The release turned bad: its revision is denied, as are those before it that brought what turned bad, and the
-    /// last good release is what is to be reached. All of it in one transaction, and only if this watch still counts
-    /// and nobody chose another target meanwhile; says whether it was so.
+    /// last good release is what is to be reached, past what is not proven. All of it in one transaction, and only if
+    /// this watch still counts and nobody chose another target meanwhile; says whether it was so.
     pub async fn go_back(&self, from: &Watch, failure: Failure, now: i64) -> Result<bool, RecordError> {
         let brought = failure.service.as_deref().map_or(from.run, |service| from.brought(service));
         let (run, why) = (from.run, serde_json::to_string(&Why::WentBad { failure })?);
@@ -81,8 +81,10 @@ impl Record {
                 for (run, revision) in applied.into_iter().chain(made_from(sql, brought, run)?) {
                     sql.execute(DENY, params![revision, why, run.0, now])?;
                 }
+                let release = proven(sql, &watch, Some(brought), now)?;
                 take_back(sql, brought, run)?;
-                let target = Target::Back { release: proven(sql, &watch, Some(brought), now)? };
+                pass_over(sql, release, watch.first.unwrap_or(watch.since), run)?;
+                let target = Target::Back { release };
                 facts::set(sql, TARGET, &serde_json::to_string(&target)?)?;
                 facts::forget(sql, WATCH)?;
                 Ok(true)

@@ -91,6 +91,26 @@ async fn what_stayed_because_a_rollback_was_called_off_is_a_way_back() {
 }
 
 #[tokio::test]
+async fn what_the_way_back_passed_over_is_no_way_back() {
+    let world = World::new().await;
+    for (digit, web) in [('a', "1"), ('b', "2"), ('c', "3")] {
+        world.rolls_first(&stack(digit, &[("web", web)])).await;
+    }
+    world.obey(Order::Rollback { release: Some(ReleaseId(1)), hold: false }).await.unwrap();
+    world.is_back_at(ReleaseId(1)).await;
+    world.obey(Order::Resume).await.unwrap();
+    world.rolls(&stack('d', &[("web", "4")]), &["web"], 1_000).await;
+    let watch = world.rolls(&stack('e', &[("web", "5")]), &["web"], 20_000).await;
+    assert!(world.record.go_back(&watch, Failure::default(), 30_000).await.unwrap());
+    assert_eq!(world.record.taken_back().await.unwrap(), [3, 4, 5].map(ReleaseId).into());
+    let before = world.record.denial(&revision('d')).await.unwrap();
+    assert_eq!(before, None, "it may come again, and is watched then");
+    world.is_back_at(ReleaseId(1)).await;
+    world.rolls(&stack('f', &[("web", "6")]), &["web"], 90_000).await;
+    assert_eq!(chosen(&world).await, ReleaseId(2));
+}
+
+#[tokio::test]
 async fn what_was_taken_back_does_not_push_out_what_was_good() {
     let world = World::new().await;
     let good = [world.release('a').await.1, world.release('b').await.1];
