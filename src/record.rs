@@ -17,7 +17,7 @@ pub use runs::{Logged, Run};
 pub use watch::Watch;
 
 /// The tables of this room, in order of their making.
-pub const MIGRATIONS: &[Migration] = &[TABLES, taken_back::TABLE];
+pub const MIGRATIONS: &[Migration] = &[TABLES, taken_back::TABLE, runs::RELEASE];
 
 const TABLES: Migration = Migration(
     "CREATE TABLE runs (

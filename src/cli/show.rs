@@ -44,7 +44,7 @@ pub(super) struct Story {
 }
 
 pub(super) fn story_text(story: &Story, clock: &Clock) -> String {
-    let Run { id, kind, revision, subject, reason, started_at, ended_at, status, outcome } = &story.run;
+    let Run { id, kind, revision, subject, reason, started_at, ended_at, status, outcome, .. } = &story.run;
     let how = match (outcome, ended_at) {
         (Some(Outcome::Superseded { by }), Some(_)) => format!("superseded by {}", short(by)),
         (Some(outcome), Some(end)) => format!("{} after {}", outcome.word(), took(end - started_at)),

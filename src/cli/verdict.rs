@@ -171,6 +171,7 @@ mod tests {
             ended_at: Some(9_000),
             status: Status::Ended,
             outcome: Some(outcome),
+            release: None,
         });
         Rest { run, switched_at: Some(3_500), wrong, tip: Some("b".repeat(40)), held_back: None }
     }

@@ -20,6 +20,7 @@ fn run(id: i64, outcome: Option<Outcome>) -> Run {
         ended_at: outcome.as_ref().map(|_| 3_500),
         status: Status::Ended,
         outcome,
+        release: None,
     }
 }
 

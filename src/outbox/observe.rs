@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::news::{self, Around, News, What};
 use super::{FRESH, Outbox, letters};
-use crate::model::run::{Failure, Kind, Outcome};
+use crate::model::run::{Failure, Outcome};
 use crate::reconcile::Wrong;
-use crate::record::{RecordError, Release, Run, Target as Reach};
+use crate::record::{RecordError, Run, Target as Reach};
 use crate::report;
 use crate::store;
 
@@ -126,7 +126,6 @@ async fn gather(outbox: &Outbox) -> Result<Vec<News>, ObserveError> {
 }
 
 async fn of_runs(outbox: &Outbox, runs: &[Run]) -> Result<Vec<News>, ObserveError> {
-    let releases = outbox.record.releases().await?;
     let denied = match outbox.record.target().await? {
         Reach::Pinned(hold) => hold.denied.map(|revision| revision.to_string()),
         _ => None,
@@ -134,15 +133,10 @@ async fn of_runs(outbox: &Outbox, runs: &[Run]) -> Result<Vec<News>, ObserveErro
     let (mut all, now) = (Vec::new(), (outbox.clock)());
     // The list is newest first; what happened in one millisecond is told in the order in which it began.
     for (place, run) in runs.iter().enumerate().rev().filter(|(_, run)| run.started_at > now - FRESH) {
-        let made = |release: &&Release| match run.kind {
-            Kind::Rollback | Kind::Revert => release.revision.as_str() == run.revision,
-            _ => release.run == run.id,
-        };
-        let release = releases.iter().find(made).map(|release| release.id);
         let before = runs[place + 1..].iter().find_map(|run| run.outcome.as_ref());
         let around = Around {
             recovers: matches!(before, Some(Outcome::Failed { .. })),
-            release: release.filter(|_| run.outcome == Some(Outcome::Succeeded)),
+            release: run.release.filter(|_| run.outcome == Some(Outcome::Succeeded)),
             denied: denied.clone(),
         };
         all.push(news::begun(&outbox.stack, run));

@@ -1,6 +1,6 @@
 //! Words for what happened, the same wherever they are read. Pure.
 
-use crate::model::run::{Failure, Kind, Outcome};
+use crate::model::run::{Failure, Outcome};
 use crate::record::{Release, Run, Watch};
 
 /// A revision in the digits that people read.
@@ -31,15 +31,9 @@ pub fn plain_log(failure: &Failure) -> String {
 /// What came of a run; of what is kept, the release by its number.
 pub fn outcome(run: &Run, releases: &[Release]) -> String {
     let Some(outcome) = &run.outcome else { return "in progress".to_owned() };
-    let made = match run.kind {
-        Kind::Deploy => releases.iter().find(|release| release.run == run.id),
-        Kind::Rollback | Kind::Revert => {
-            releases.iter().find(|release| release.revision.as_str() == run.revision)
-        }
-        Kind::Heal => None,
-    };
-    match (outcome, made) {
-        (Outcome::Succeeded, Some(release)) => format!("release {}", release.id),
+    let kept = run.release.filter(|id| releases.iter().any(|release| release.id == *id));
+    match (outcome, kept) {
+        (Outcome::Succeeded, Some(release)) => format!("release {release}"),
         _ => outcome.word().to_owned(),
     }
 }

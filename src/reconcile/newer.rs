@@ -87,6 +87,7 @@ mod tests {
             ended_at: None,
             status: Status::Live,
             outcome,
+            release: None,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::model::run::{Entry, Outcome, ReleaseId, RunId};
 
 use super::halt::DEGRADED;
 use super::held::TARGET;
-use super::runs::append;
+use super::runs::{append, reached};
 use super::taken_back::not_taken_back;
 use super::watch;
 use super::{Record, RecordError, Target, facts};
@@ -81,7 +81,7 @@ impl Record {
                         if facts::get(sql, TARGET)? == Some(Target::Back { release: id }) {
                             facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
                         }
-                        make_current(sql, id, &revision)
+                        make_current(sql, run, id, &revision)
                     })
                     .await
             }
@@ -125,7 +125,7 @@ impl Record {
                 {
                     watch::begin(sql, (run, &desired), watched, back_to, now)?;
                 }
-                make_current(sql, id, &revision)
+                make_current(sql, run, id, &revision)
             })
             .await
     }
@@ -200,7 +200,8 @@ impl Record {
     }
 }
 
-fn make_current(sql: &Connection, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
+fn make_current(sql: &Connection, run: RunId, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
+    reached(sql, run, id)?;
     facts::set(sql, CURRENT, &id.0.to_string())?;
     not_taken_back(sql, id)?;
     facts::forget(sql, DEGRADED)?;

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::model::Revision;
 use crate::model::desired::Desired;
-use crate::model::run::{Entry, Kind, Outcome, RunId, Status};
+use crate::model::run::{Entry, Kind, Outcome, ReleaseId, RunId, Status};
 use crate::plan::diff::Plan;
+use crate::store::Migration;
 
 use super::{Record, RecordError, from_word, word};
 
@@ -24,7 +25,17 @@ pub struct Run {
     pub ended_at: Option<i64>,
     pub status: Status,
     pub outcome: Option<Outcome>,
+    /// What it made live, or live again.
+    pub release: Option<ReleaseId>,
 }
+
+/// Until then it was told by the revision.
+pub(super) const RELEASE: Migration = Migration(
+    "ALTER TABLE runs ADD COLUMN release INTEGER;
+    UPDATE runs SET release = CASE WHEN kind IN ('rollback', 'revert')
+        THEN (SELECT max(id) FROM releases WHERE revision = runs.revision AND run < runs.id)
+        ELSE (SELECT id FROM releases WHERE run = runs.id) END;",
+);
 
 /// An entry of a run's log and when it was written (milliseconds since the Unix epoch).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -213,6 +224,12 @@ impl Record {
     }
 }
 
+/// A run has made a release live.
+pub(super) fn reached(sql: &Connection, run: RunId, release: ReleaseId) -> Result<(), RecordError> {
+    sql.prepare_cached("UPDATE runs SET release = ?2 WHERE id = ?1")?.execute([run.0, release.0])?;
+    Ok(())
+}
+
 pub(super) fn append(sql: &Connection, run: RunId, entry: &Entry, now: i64) -> Result<Status, RecordError> {
     let status: String = sql
         .prepare_cached("SELECT status FROM runs WHERE id = ?1")?
@@ -238,9 +255,9 @@ pub(super) fn append(sql: &Connection, run: RunId, entry: &Entry, now: i64) -> R
 }
 
 const SELECT: &str =
-    "SELECT id, kind, revision, subject, reason, started_at, ended_at, status, outcome FROM runs";
+    "SELECT id, kind, revision, subject, reason, started_at, ended_at, status, outcome, release FROM runs";
 
-type Raw = (i64, String, String, String, String, i64, Option<i64>, String, Option<String>);
+type Raw = (i64, String, String, String, String, i64, Option<i64>, String, Option<String>, Option<i64>);
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     Ok((
@@ -253,11 +270,12 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         row.get(6)?,
         row.get(7)?,
         row.get(8)?,
+        row.get(9)?,
     ))
 }
 
 fn run(raw: Raw) -> Result<Run, RecordError> {
-    let (id, kind, revision, subject, reason, started_at, ended_at, status, outcome) = raw;
+    let (id, kind, revision, subject, reason, started_at, ended_at, status, outcome, release) = raw;
     Ok(Run {
         id: RunId(id),
         kind: from_word(&kind)?,
@@ -268,5 +286,45 @@ fn run(raw: Raw) -> Result<Run, RecordError> {
         ended_at,
         status: from_word(&status)?,
         outcome: outcome.map(|text| serde_json::from_str(&text)).transpose()?,
+        release: release.map(ReleaseId),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MIGRATIONS;
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn what_the_runs_of_an_older_agent_have_made_live_is_told_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.db");
+        drop(Store::open(&path, &MIGRATIONS[..2]).unwrap());
+        let sql = rusqlite::Connection::open(&path).unwrap();
+        let runs = [
+            ("deploy", "a"),
+            ("deploy", "b"),
+            ("heal", "b"),
+            ("rollback", "a"),
+            ("deploy", "c"),
+            ("revert", "a"),
+            ("deploy", "a"),
+            ("revert", "d"),
+        ];
+        for (run, (kind, revision)) in (1..).zip(runs) {
+            let row = params![run, kind, revision];
+            sql.execute("INSERT INTO runs VALUES (?1, ?2, ?3, '', '', 0, 0, 'ended', NULL, NULL, NULL)", row)
+                .unwrap();
+        }
+        for (release, run, revision) in [(10, 1, "a"), (20, 2, "b"), (30, 7, "a")] {
+            let row = params![release, run, revision];
+            sql.execute("INSERT INTO releases VALUES (?1, ?2, ?3, '', 0, '')", row).unwrap();
+        }
+        drop(sql);
+        let record = Record::new(Store::open(&path, MIGRATIONS).unwrap());
+        let made = record.runs(9).await.unwrap().into_iter().rev().map(|run| run.release.map(|id| id.0));
+        let made: Vec<_> = made.collect();
+        assert_eq!(made, [Some(10), Some(20), None, Some(10), None, Some(10), Some(30), None]);
+    }
 }

@@ -150,6 +150,7 @@ mod tests {
             ended_at: None,
             status: Status::Started,
             outcome: None,
+            release: None,
         });
         let live =
             Live { release: ReleaseId(1), revision: String::new(), subject: String::new(), since: 100 };

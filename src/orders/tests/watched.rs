@@ -267,6 +267,20 @@ async fn of_two_releases_of_a_revision_the_good_one_is_a_way_back() {
 }
 
 #[tokio::test]
+async fn what_a_run_has_brought_back_is_told_though_a_newer_release_has_its_revision() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("web", "1")])).await;
+    let good = world.record.current().await.unwrap().unwrap().id;
+    // The same with another `env_file`.
+    world.rolls(&stack('a', &[("web", "2")]), &["web"], 1_000).await;
+    world.is_back_at(good).await;
+    let back = world.record.runs(1).await.unwrap().remove(0).id;
+    world.record.append(back, Entry::Ended { outcome: Outcome::Succeeded }, 5).await.unwrap();
+    let (back, releases) = (world.record.run(back).await.unwrap(), world.record.releases().await.unwrap());
+    assert_eq!(crate::overview::outcome(&back, &releases), "release 1");
+}
+
+#[tokio::test]
 async fn a_watch_that_came_to_its_end_or_was_broken_off_is_no_affair_of_the_next_release() {
     let world = World::new().await;
     world.rolls_first(&stack('a', &[("api", "1"), ("web", "1")])).await;
