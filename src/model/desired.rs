@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Revision;
 use super::instance::{NetworkSpec, Template, VolumeSpec};
-use super::route::{Options, OwnTemplate, Route};
+use super::route::{Options, Route};
 use super::stripe::Destination;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,10 +62,10 @@ impl Desired {
         same
     }
 
-    fn rules_of(&self, name: &str) -> Option<(Service, Vec<Route>, Option<&Option<OwnTemplate>>)> {
+    fn rules_of(&self, name: &str) -> impl PartialEq {
         let service = self.services.get(name)?;
         let routes = self.routes.iter().filter(|route| route.service == name).map(Route::unplaced);
-        Some((service.rules(), routes.collect(), service.proxy.then_some(&self.nginx.template)))
+        Some((service.rules(), routes.collect::<Vec<_>>(), service.proxy.then_some(&self.nginx.template)))
     }
 
     fn prints(&self) -> impl Iterator<Item = (&str, &str)> {
