@@ -147,6 +147,7 @@ async fn work(
     }
     let (watcher, watching) = (world.clone(), stop.clone());
     tasks.spawn(async move { watcher.watch_containers(watching).await });
+    world.recall().await;
     let (watcher, watching) = (world.clone(), stop.clone());
     tasks.spawn(async move { watcher.watch_releases(watching).await });
     // Without a service manager there is nobody to notify.

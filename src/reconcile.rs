@@ -9,6 +9,7 @@ mod apply;
 mod back;
 mod backoff;
 mod cleared;
+mod crashed;
 mod decide;
 mod gap;
 mod healing;
@@ -42,7 +43,7 @@ use crate::model::instance::Observed;
 use crate::model::run::RunId;
 use crate::plan::fingerprint::Key;
 use crate::plan::nginx::generation;
-use crate::plan::watch::Forgiven;
+use crate::plan::watch::Met;
 use crate::record::Record;
 use crate::route::{LIVE, Nginx, PREVIOUS, Running};
 use crate::source::Mirror;
@@ -76,8 +77,8 @@ pub struct Reconciler<E> {
     pub secrets: Option<Secrets>,
     pub whereabouts: Whereabouts,
     pub gap: Gap,
-    /// What the watch over a release has forgiven. It is told at each look.
-    pub forgiven: watch::Sender<Forgiven>,
+    /// What the watch over a release has met, told at each look; `None` while nobody watches.
+    pub met: watch::Sender<Option<Met>>,
     /// For what went wrong.
     pub alarm: Alarm,
     /// For what is held back.

@@ -139,7 +139,7 @@ impl Opened {
             gap: Default::default(),
             alarm: Default::default(),
             thaw: Default::default(),
-            forgiven: Default::default(),
+            met: Default::default(),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Health, Instance, InstanceId, Observed, Phase};
 
@@ -77,11 +79,42 @@ pub struct Begins {
     pub excused: BTreeSet<InstanceId>,
 }
 
+/// What the looks of a watch have met, for the next agent if that has to go on with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Met {
+    /// When the watch began, by which it is known: milliseconds since the Unix epoch.
+    pub since: i64,
+    /// Which start of the machine it was at the last look.
+    pub boot: String,
+    pub forgiven: Forgiven,
+}
+
+impl Met {
+    /// When the watch that began at `since` did so, as the machine is started now.
+    pub fn began(&self, since: i64, boot: &str) -> Began {
+        match self.since == since {
+            true if self.boot == boot => Began::Earlier,
+            true => Began::BeforeBoot,
+            false => Began::Now,
+        }
+    }
+}
+
+/// When a watch began of which this agent has seen nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Began {
+    Now,
+    /// An agent before this one has looked already.
+    Earlier,
+    /// And the machine was started anew since.
+    BeforeBoot,
+}
+
 /// Ends that are no instance's own doing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgiven(BTreeMap<InstanceId, Pardon>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Pardon {
     restarts: i64,
     /// It stays as it ended, which is for others to mend.
@@ -123,22 +156,26 @@ pub struct Halts {
     of: Vec<(String, i64, i64)>,
     since: i64,
     seen_at: i64,
-    first: bool,
+    /// Before the first look.
+    first: Option<Began>,
 }
 
 impl Halts {
     /// The watch that began at `since` is begun, or gone on with: what was seen of it stays so. Milliseconds since the
     /// Unix epoch.
-    pub fn watch(&mut self, since: i64, now: i64) {
+    pub fn watch(&mut self, since: i64, began: Began, now: i64) {
         if since != self.since {
-            *self = Self { since, seen_at: now, first: true, ..Self::default() };
+            *self = Self { since, seen_at: now, first: Some(began), ..Self::default() };
         }
     }
 
     /// Takes one more look; `away`: the engine did not answer since the one before.
     pub fn look(&mut self, desired: &Desired, observed: &Observed, away: bool, now: i64) -> Begins {
         let (mut own, mut halted) = (BTreeSet::new(), BTreeSet::new());
-        let (first, mut anew) = (std::mem::take(&mut self.first), away);
+        let first = self.first.take();
+        // Where nothing runs that could show it, the engine was started anew.
+        let idle = !observed.instances.iter().any(Instance::running);
+        let mut anew = away || first == Some(Began::Earlier) && idle;
         for (name, service) in desired.services.iter().filter(|(_, service)| !service.one_shot) {
             // What has been replaced may come to its end.
             let of = observed.instances.iter().filter(|i| i.service == *name && !i.dismissed());
@@ -146,10 +183,13 @@ impl Halts {
             for instance in of {
                 let (condition, id) = (&instance.condition, &instance.id);
                 let before = self.pids.insert(id.clone(), condition.pid);
-                // It has begun again while nobody looked: the machine was started anew, for example. What the engine
-                // has restarted since has crashed.
                 let begun = condition.started_at.is_some_and(|at| at > self.since);
-                let unseen = first && begun && condition.restarts == 0;
+                let unseen = match first {
+                    None => false,
+                    // It has begun again while nobody looked. What the engine has restarted since has crashed.
+                    Some(Began::Now | Began::Earlier) => begun && condition.restarts == 0,
+                    Some(Began::BeforeBoot) => true,
+                };
                 if unseen {
                     anew = true;
                     from = from.min(self.since);

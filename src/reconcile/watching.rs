@@ -18,8 +18,8 @@ use crate::model::desired::{Desired, Service};
 use crate::model::instance::{Instance, Observed};
 use crate::model::run::{Failure, Outcome, RunId};
 use crate::plan::answers::{self, Tally};
-use crate::plan::watch::{Begins, Forgiven, Halts, RECOVERS, Wellbeing};
-use crate::record::{RecordError, Release, Target, Watch, Watched};
+use crate::plan::watch::{Begins, Forgiven, Halts, Met, RECOVERS, Wellbeing};
+use crate::record::{RecordError, Release, Watch, Watched};
 use crate::report;
 use crate::roll::probe;
 use crate::trigger::Reason;
@@ -31,14 +31,12 @@ use super::situation::Situation;
 use super::trouble::Trouble;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// The watch takes a look within this time.
-const LOOKS_WITHIN: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 20;
 
 /// What turned bad, before it is told.
-struct Bad {
-    service: String,
-    what: String,
+pub(super) struct Bad {
+    pub(super) service: String,
+    pub(super) what: String,
 }
 
 impl<E: Engine> Reconciler<E> {
@@ -93,7 +91,7 @@ impl<E: Engine> Reconciler<E> {
             // Within a watch the next release takes over what was met.
             if self.situation.borrow().watching.is_none() {
                 wellbeing = Wellbeing::default();
-                self.forgiven.send_replace(Forgiven::default());
+                self.met.send_replace(Some(Met::default()));
             }
             if !ended.unwrap_or(false) {
                 tokio::time::sleep(EVERY).await;
@@ -111,7 +109,11 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Says whether it gives way by that. Not so while something else is ordered, which may be taken back.
-    async fn turned_bad(&self, watch: &Watch, Bad { service, what }: Bad) -> Result<bool, RecordError> {
+    pub(super) async fn turned_bad(
+        &self,
+        watch: &Watch,
+        Bad { service, what }: Bad,
+    ) -> Result<bool, RecordError> {
         // One that cannot be read must not keep what is bad from giving way.
         let releases = self.record.releases().await.unwrap_or_default();
         let late = how_late(watch, &service, &releases, now());
@@ -157,7 +159,7 @@ impl<E: Engine> Reconciler<E> {
         // Suspected are services until it is known how they answered before the switch.
         let (mut suspects, mut compared) = (BTreeSet::new(), false);
         let mut away = false;
-        halts.watch(watch.since, clock);
+        halts.watch(watch.since, self.began(watch), clock);
         let mut looks = tokio::time::interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -175,8 +177,10 @@ impl<E: Engine> Reconciler<E> {
             };
             // Nor is what is not answered while it restarts, or while a person does something else.
             let begins = halts.look(&desired, &observed, std::mem::take(&mut away), clock);
-            self.forgiven.send_modify(|forgiven| forgiven.look(&observed, &begins));
-            if let Some(bad) = self.look_after(wellbeing, watch, &desired, &observed, &begins).await {
+            let forgiven = self.forgive(watch, &observed, &begins).await;
+            if let Some(bad) =
+                self.look_after(wellbeing, watch, &desired, &observed, (&begins, &forgiven)).await
+            {
                 return bad;
             }
             let instances = answering(watch, &desired, &observed);
@@ -226,7 +230,11 @@ impl<E: Engine> Reconciler<E> {
     }
 
     /// Without what later runs brought that did not succeed.
-    async fn without_others(&self, watch: &Watch, mut observed: Observed) -> Result<Observed, Trouble> {
+    pub(super) async fn without_others(
+        &self,
+        watch: &Watch,
+        mut observed: Observed,
+    ) -> Result<Observed, Trouble> {
         let later: BTreeSet<RunId> =
             observed.instances.iter().map(|instance| instance.run).filter(|run| *run > watch.run).collect();
         for run in later {
@@ -243,7 +251,7 @@ impl<E: Engine> Reconciler<E> {
         watch: &Watch,
         desired: &Desired,
         observed: &Observed,
-        begins: &Begins,
+        (begins, forgiven): (&Begins, &Forgiven),
     ) -> Option<Bad> {
         let within = self.config.roll.probe_timeout;
         let looks = watched(watch, desired, observed).map(|(service, instance)| async move {
@@ -256,40 +264,11 @@ impl<E: Engine> Reconciler<E> {
             (service, instance, asked)
         });
         let looks = join_all(looks).await;
-        let forgiven = self.forgiven.borrow();
         looks.into_iter().find_map(|(service, instance, asked)| {
             let crash = forgiven.crashed(service, instance);
             let what = crash.or_else(|| wellbeing.look(service, instance, asked.as_ref(), begins))?;
             Some(Bad { service: instance.service.clone(), what })
         })
-    }
-
-    /// Takes a crash of a watched release for what it is, rather than mend it. Says whether it does.
-    pub(super) async fn crashed_under_watch(
-        &self,
-        desired: &Desired,
-        observed: &Observed,
-    ) -> Result<bool, Trouble> {
-        let Some(watch) = self.record.watch().await?.filter(|watch| watch.until > now()) else {
-            return Ok(false);
-        };
-        let observed = &self.without_others(&watch, observed.clone()).await?;
-        let crash = || {
-            let forgiven = self.forgiven.borrow();
-            watched(&watch, desired, observed).find_map(|(service, instance)| {
-                Some((&instance.service, forgiven.crashed(service, instance)?))
-            })
-        };
-        if crash().is_none() {
-            return Ok(false);
-        }
-        // Whether it is forgiven is known to the watch, which sees what else goes on.
-        let mut looks = self.forgiven.subscribe();
-        let _ = tokio::time::timeout(LOOKS_WITHIN, looks.changed()).await;
-        let Some((service, what)) = crash() else { return Ok(false) };
-        let gives_way = self.turned_bad(&watch, Bad { service: service.clone(), what }).await?;
-        // The watch may have been faster.
-        Ok(gives_way || matches!(self.record.target().await?, Target::Back { .. }))
     }
 }
 
@@ -331,7 +310,7 @@ fn is_new(watch: &Watch, desired: &Desired, instance: &Instance) -> bool {
 }
 
 /// The instances that the watched release brought, and those that have replaced them since.
-fn watched<'a>(
+pub(super) fn watched<'a>(
     watch: &'a Watch,
     desired: &'a Desired,
     observed: &'a Observed,

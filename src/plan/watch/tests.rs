@@ -30,7 +30,7 @@ fn excused() -> Begins {
 
 fn halts(since: i64, now: i64) -> Halts {
     let mut halts = Halts::default();
-    halts.watch(since, now);
+    halts.watch(since, Began::Now, now);
     halts
 }
 
@@ -162,11 +162,11 @@ fn what_was_seen_of_a_watch_stays_seen_when_it_is_gone_on_with() {
     let observed = Observed { instances: vec![web], ..Observed::default() };
     let mut halts = halts(500, 9_000);
     assert_eq!(halts.look(&desired, &observed, false, 9_000).own.len(), 1);
-    halts.watch(500, 10_000);
+    halts.watch(500, Began::Earlier, 10_000);
     assert_eq!(halts.look(&desired, &observed, false, 10_000), no());
     assert_eq!(halts.of(&desired, "web").count(), 1);
     // The next watch has not seen it yet.
-    halts.watch(600, 11_000);
+    halts.watch(600, Began::Now, 11_000);
     assert_eq!(halts.look(&desired, &observed, false, 11_000).own.len(), 1);
 }
 
@@ -264,6 +264,42 @@ fn when_the_machine_starts_anew_what_ended_with_it_is_forgiven() {
     let observed = Observed { instances: vec![db, web], ..Observed::default() };
     let begins = halts(500, 9_000).look(&desired, &observed, false, 9_000);
     assert!(begins.excused.contains(&InstanceId("1".into())), "{begins:?}");
+}
+
+#[test]
+fn what_was_forgiven_is_so_for_the_next_agent_too() {
+    let service = service("always");
+    let web = instance(Phase::Running, 2);
+    let observed = Observed { instances: vec![web.clone()], ..Observed::default() };
+    let mut met = Met { since: 500, boot: "a".into(), ..Met::default() };
+    met.forgiven.look(&observed, &excused());
+    let met: Met = serde_json::from_str(&serde_json::to_string(&met).unwrap()).unwrap();
+    assert_eq!(met.forgiven.crashed(&service, &web), None);
+    assert!(met.forgiven.crashed(&service, &instance(Phase::Running, 3)).is_some());
+    assert_eq!([met.began(500, "a"), met.began(500, "b")], [Began::Earlier, Began::BeforeBoot]);
+    assert_eq!(met.began(600, "b"), Began::Now);
+}
+
+#[test]
+fn what_ended_or_crashed_when_the_machine_started_anew_is_forgiven_once_though_nothing_else_tells_of_that() {
+    let crash = |policy: &str, phase, restarts, began| {
+        let desired = Desired { services: [("web".into(), service(policy))].into(), ..desired() };
+        let mut web = instance(phase, restarts);
+        web.condition.started_at = Some(if phase == Phase::Running { 8_000 } else { 400 });
+        let observed = Observed { instances: vec![web.clone()], ..Observed::default() };
+        let (mut halts, mut forgiven) = (Halts::default(), Forgiven::default());
+        halts.watch(500, began, 9_000);
+        forgiven.look(&observed, &halts.look(&desired, &observed, false, 9_000));
+        assert_eq!(halts.look(&desired, &observed, false, 10_000).excused, no().excused);
+        forgiven.crashed(&service(policy), &web)
+    };
+    for (policy, phase, restarts) in [("no", Phase::Exited(137), 0), ("always", Phase::Running, 2)] {
+        assert_eq!(crash(policy, phase, restarts, Began::BeforeBoot), None);
+        assert!(crash(policy, phase, restarts, Began::Now).is_some());
+    }
+    // The engine alone was started anew.
+    assert_eq!(crash("no", Phase::Exited(137), 0, Began::Earlier), None);
+    assert!(crash("always", Phase::Running, 2, Began::Earlier).is_some());
 }
 
 #[test]
