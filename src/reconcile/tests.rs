@@ -1,5 +1,7 @@
 //! Turns over a real record and a real remote, with an engine that has nothing and refuses whatever it should make.
 
+use std::path::PathBuf;
+
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use tempfile::TempDir;
@@ -19,15 +21,15 @@ use crate::source::{Auth, Remote};
 use crate::store::Store;
 use crate::trigger::Reason;
 
-struct World {
-    reconciler: Reconciler<Docker>,
+pub(super) struct World {
+    pub(super) reconciler: Reconciler<Docker>,
     branch: git2::Repository,
     engine: CancellationToken,
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bare = folder.path().join("site.git");
         let mut options = git2::RepositoryInitOptions::new();
@@ -36,10 +38,7 @@ impl World {
         let remote = Remote::new(&format!("file://{}", bare.display()), "main", Auth::None).unwrap();
         let mut config = Config { state: folder.path().to_owned(), ..Config::default() };
         config.stack.name = "shop".into();
-        let socket = folder.path().join("engine.sock");
-        let engine = CancellationToken::new();
-        let (listener, router) = (UnixListener::bind(&socket).unwrap(), Router::new().fallback(refuse));
-        tokio::spawn(serve(listener, router, Limits::default(), engine.clone()));
+        let engine = engine(&folder);
         let opened = Opened {
             config: Arc::new(config),
             record: Record::new(store.clone()),
@@ -50,8 +49,13 @@ impl World {
             stripe: None,
             clearance: Clearance::default(),
         };
-        let reconciler = opened.with(Docker::connect(socket.to_str()).await.unwrap());
+        let reconciler = opened.with(Docker::connect(socket(&folder).to_str()).await.unwrap());
         Self { reconciler, branch, engine, folder }
+    }
+
+    pub(super) fn engine_goes(&self) {
+        self.engine.cancel();
+        std::fs::remove_file(socket(&self.folder)).unwrap();
     }
 
     /// The first commit has a release, and so has the second, which is live.
@@ -138,6 +142,17 @@ impl World {
     }
 }
 
+fn socket(folder: &TempDir) -> PathBuf {
+    folder.path().join("engine.sock")
+}
+
+pub(super) fn engine(folder: &TempDir) -> CancellationToken {
+    let (listener, router) = (UnixListener::bind(socket(folder)).unwrap(), Router::new().fallback(refuse));
+    let end = CancellationToken::new();
+    tokio::spawn(serve(listener, router, Limits::default(), end.clone()));
+    end
+}
+
 async fn refuse(uri: Uri) -> (StatusCode, String) {
     let answer = match uri.path() {
         path if path.ends_with("/version") => r#"{"ApiVersion": "1.44"}"#,
@@ -160,8 +175,7 @@ async fn a_rollback_that_cannot_be_done_gives_way_to_the_next_commit() {
     for engine_is_there in [true, false] {
         let world = World::with_two_releases().await;
         if !engine_is_there {
-            world.engine.cancel();
-            std::fs::remove_file(world.folder.path().join("engine.sock")).unwrap();
+            world.engine_goes();
         }
         world.order(BACK).await;
         let runs = world.runs().await;
