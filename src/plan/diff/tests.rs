@@ -7,6 +7,7 @@ mod takeover;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::desired::Service;
 use crate::model::instance::{Endpoint, NetworkFacts, NetworkUse, Phase, Template};
 
 const NETWORK: &str = "shop_default";
