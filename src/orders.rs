@@ -141,21 +141,25 @@ async fn roll_back(
         (None, Some(from)) => before(record, from).await?,
         (None, None) => return Err(OrderError::NothingLive),
     };
-    let from = from.filter(|from| from.id != to.id);
-    let brought = from.as_ref().map(|from| from.revision.clone());
-    // A later commit may have changed nothing: the one that brought what runs is as bad.
-    let running = record.applied().await?.filter(|_| from.is_some()).or_else(|| brought.clone());
-    // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
-    let [denied, brought] = [running, brought].map(|out| out.filter(|out| *out != to.revision));
-    let pin = Hold { release: to.id, hold, denied: denied.clone(), seen: tip, since: now };
-    record.pin(pin, from.map(|from| from.run), brought).await?;
-    let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
     let back = format!("going back to release {} ({})", to.id, to.revision.short());
+    let pin = Hold { release: to.id, hold, denied: None, seen: tip, since: now };
+    let Some(from) = from.filter(|from| from.id != to.id) else {
+        record.set_target(&Target::Pinned(pin)).await?;
+        return Ok(back);
+    };
+    let running = record.applied().await?.unwrap_or_else(|| from.revision.clone());
+    // Two releases of one revision differ in what surrounds it: there is nothing to keep out.
+    let denied = Some(running).filter(|running| *running != to.revision);
+    // A later commit may have changed nothing: the one that brought what runs is as bad.
+    let brought = Some(from.revision).filter(|brought| *brought != to.revision);
+    record.pin(Hold { denied: denied.clone(), ..pin }, from.run, brought).await?;
+    let until = if hold { "`agent resume`" } else { "the next new commit or `agent resume`" };
     Ok(denied
         .map_or_else(|| back.clone(), |denied| format!("{back}; {} stays out until {until}", denied.short())))
 }
 
-async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
+/// The last release before the current one that was not taken back itself.
+pub async fn before(record: &Record, current: &Release) -> Result<Release, OrderError> {
     let (releases, taken_back) = (record.releases().await?, record.taken_back().await?);
     // What was rolled back itself, or turned bad, is chosen only by its number. It is the release that counts: its
     // revision may also be that of a good one, or have changed nothing.

@@ -137,6 +137,11 @@ impl<A: Agent> Site<A> {
             may_hold: true,
             ..Question::default()
         };
+        if record.taken_back().await?.contains(&id) {
+            question
+                .text
+                .push("It was taken back before: it went bad, or a person went back from it.".into());
+        }
         match record.current().await? {
             None => question.text.push("It comes back whole: images, configuration and routes.".into()),
             Some(current) if current.id == id => question.no = Some("It is the release that runs.".into()),

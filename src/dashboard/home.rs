@@ -11,6 +11,8 @@ use axum::response::Response;
 
 use super::guard::Signed;
 use super::{Agent, Site, stripe};
+use crate::model::run::ReleaseId;
+use crate::orders;
 use crate::overview::time::Clock;
 use crate::overview::{self, Report};
 use crate::plan::diff::Plan;
@@ -31,6 +33,8 @@ pub(super) struct Known {
     /// Of the run in progress.
     log: Vec<Logged>,
     releases: Vec<Release>,
+    /// To which a rollback without a number leads.
+    before: Option<ReleaseId>,
     denials: Vec<Denial>,
     stripe: Option<stripe::Overview>,
 }
@@ -60,11 +64,16 @@ pub(super) async fn known<A: Agent>(agent: &A, stack: &str, clock: &Clock) -> Re
         Some(run) => record.log(run.id, 0).await?,
         None => Vec::new(),
     };
+    let before = match record.current().await? {
+        Some(current) => orders::before(record, &current).await.ok().map(|release| release.id),
+        None => None,
+    };
     Ok(Known {
         report,
         runs,
         log,
         releases: record.releases().await?,
+        before,
         stripe: stripe::known(agent.inbox(), clock).await?,
         denials: record.denials(DENIED).await?,
     })

@@ -111,23 +111,16 @@ impl Record {
             .await
     }
 
-    /// Pins a release and takes back what it replaces, if anything, in one transaction: what the run has made.
-    /// `brought`: the revision that it was made of, to be denied too.
-    pub async fn pin(
-        &self,
-        hold: Hold,
-        run: Option<RunId>,
-        brought: Option<Revision>,
-    ) -> Result<(), RecordError> {
+    /// Pins a release and takes back what it replaces, in one transaction: what the run has made. `brought`: the
+    /// revision that it was made of, to be denied too.
+    pub async fn pin(&self, hold: Hold, run: RunId, brought: Option<Revision>) -> Result<(), RecordError> {
         self.store
             .write(move |sql| {
-                if let Some(run) = run {
-                    let why = serde_json::to_string(&Why::RolledBack)?;
-                    for revision in hold.denied.iter().chain(&brought) {
-                        sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
-                    }
-                    take_back(sql, run, run)?;
+                let why = serde_json::to_string(&Why::RolledBack)?;
+                for revision in hold.denied.iter().chain(&brought) {
+                    sql.execute(DENY, params![revision.as_str(), why, run.0, hold.since])?;
                 }
+                take_back(sql, run, run)?;
                 facts::set(sql, TARGET, &serde_json::to_string(&Target::Pinned(hold))?)
             })
             .await

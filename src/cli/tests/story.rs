@@ -85,7 +85,7 @@ impl Story {
         let first = story.record.release(ReleaseId(1)).await.unwrap();
         let denied = Some(revision('b'));
         let hold = Hold { release: first.id, hold: false, denied, seen: None, since: at };
-        story.record.pin(hold, Some(RunId(2)), None).await.unwrap();
+        story.record.pin(hold, RunId(2), None).await.unwrap();
         let run = story.begin(Kind::Rollback, 'a', "Sell things", "a person asked", at).await;
         story.goes_live(run, Live::Again(&first), at + 900).await;
         story
@@ -125,6 +125,13 @@ impl Story {
         let second = story.record.release(ReleaseId(2)).await.unwrap();
         let run = story.begin(Kind::Revert, 'b', "Fix the cart", "cccccccccc went bad", NOW - 7_500).await;
         story.goes_live(run, Live::Again(&second), NOW - 7_000).await;
+        story
+    }
+
+    /// Then a fourth that is good.
+    pub(crate) async fn good_again() -> Self {
+        let story = Self::reverted().await;
+        story.succeed('e', "Sell more, and charge for it", "webhook 9c", NOW - 2_000).await;
         story
     }
 

@@ -21,7 +21,6 @@ pub(in crate::dashboard) struct View {
     held: Option<Held>,
     waiting: Option<Waiting>,
     watched: Option<String>,
-    /// The release before the one that runs.
     before: Option<ReleaseId>,
     doing: Option<Work>,
     services: Vec<Service>,
@@ -124,7 +123,7 @@ pub(in crate::dashboard) fn view(mut known: Known, said: Option<String>, clock: 
         held: held(report, clock),
         waiting: waiting(report, clock),
         watched: watched(report, clock),
-        before: releases.iter().map(|release| release.id).find(|id| current.is_some_and(|now| *id < now)),
+        before: known.before,
         doing: work(&known, clock),
         services: report.services.iter().map(|state| service(state, releases, clock)).collect(),
         engine_error: report.engine_error.clone(),

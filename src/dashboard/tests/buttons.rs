@@ -46,6 +46,15 @@ async fn going_back_is_the_order_that_the_command_line_gives() {
 }
 
 #[tokio::test]
+async fn that_a_release_was_taken_back_is_said_before_a_person_goes_there() {
+    let browser = Browser::signed_in(Story::good_again().await).await;
+    for (id, is_said) in [(2, false), (3, true)] {
+        let question = browser.get(&format!("/releases/{id}/rollback")).await;
+        assert_eq!(question.text.contains("It was taken back before"), is_said, "{}", question.text);
+    }
+}
+
+#[tokio::test]
 async fn what_was_given_up_is_mended_and_the_tip_left_alone() {
     let browser = Browser::signed_in(Story::failed().await).await;
     let degraded = Degraded { since: 1, services: vec!["web".into()] };

@@ -8,9 +8,10 @@ use super::Shop;
 use crate::cli::tests::story::{AT, Story, revision};
 use crate::dashboard::home::{known, view};
 use crate::dashboard::pages::Pages;
-use crate::model::run::RunId;
+use crate::model::run::{ReleaseId, RunId};
 use crate::overview::time::Clock;
 use crate::reconcile::{Doing, HeldBack, Situation};
+use crate::record::Hold;
 
 /// The first page at a fixed time, as a person reads it.
 async fn told(story: Story, situation: Situation) -> String {
@@ -82,6 +83,19 @@ async fn a_new_release_says_until_when_it_is_watched_and_what_comes_back() {
     let text = told(Story::watched().await, Situation::default()).await;
     assert!(text.contains("Watched until 16:02:48: if it goes bad, release 2 comes back."), "{text}");
     assert!(text.contains("Undo: back to release 2"), "{text}");
+}
+
+#[tokio::test]
+async fn the_way_back_that_is_offered_is_the_one_that_a_rollback_takes() {
+    let text = told(Story::good_again().await, Situation::default()).await;
+    assert!(text.contains("Undo: back to release 2"), "{text}");
+    let story = Story::watched().await;
+    for id in [1, 2].map(ReleaseId) {
+        let hold = Hold { release: id, hold: false, denied: None, seen: None, since: AT };
+        story.record.pin(hold, RunId(id.0), None).await.unwrap();
+    }
+    let text = told(story, Situation::default()).await;
+    assert!(!text.contains("Undo"), "{text}");
 }
 
 #[tokio::test]
