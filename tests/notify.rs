@@ -257,7 +257,7 @@ async fn a_rollback_marks_the_commit_that_stays_out() {
     let release = town.record.releases().await.unwrap().pop().unwrap();
     let hold =
         Hold { release: release.id, hold: false, denied: Some(revision('b')), seen: None, since: now() };
-    town.record.pin(hold, Some(release.run), None).await.unwrap();
+    town.record.pin(hold, release.run, None).await.unwrap();
     let run = town.begin(Kind::Rollback, &release.revision, "Open the shop").await;
     town.end(run, &release.revision, Outcome::Succeeded).await;
     town.taken("/statuses/", 7).await;
