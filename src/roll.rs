@@ -38,7 +38,7 @@ pub use folder::{forget_old, shown};
 pub use gate::ask_who_stays;
 pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;
-pub use revert::revert;
+pub use revert::{end_stops, revert};
 
 /// An engine that is started again is back within this.
 const OBSERVE_TRIES: usize = 10;

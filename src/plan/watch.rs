@@ -249,9 +249,8 @@ pub fn stopped_by_hand(service: &Service, instance: &Instance) -> bool {
         }
         _ => false,
     };
-    // What the engine itself could not start, after a reboot for example, it does not try again; nor what the agent
-    // has stopped and could not start again.
-    let refused = !instance.condition.error.is_empty() || instance.let_lie;
+    // What the engine itself could not start, after a reboot for example, it does not try again.
+    let refused = !instance.condition.error.is_empty();
     restarted && ended && !refused && !service.one_shot && instance.fingerprint == service.fingerprint
 }
 

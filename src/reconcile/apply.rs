@@ -252,7 +252,7 @@ impl<E: Engine> Act<'_, E> {
         rolled.chain(removed).map(|old| old.id.0.as_str()).collect()
     }
 
-    fn rolling(&self) -> Rolling<'_, E, RunJournal> {
+    pub(super) fn rolling(&self) -> Rolling<'_, E, RunJournal> {
         let roll = &self.world.config.roll;
         Rolling {
             engine: &self.world.engine,

@@ -12,7 +12,7 @@ use crate::plan::diff::Plan;
 use crate::plan::steps::steps;
 use crate::plan::{nginx, upstreams};
 use crate::record::Run;
-use crate::roll::Journal;
+use crate::roll::{self, Journal};
 
 use super::Reconciler;
 use super::apply::Act;
@@ -78,6 +78,7 @@ impl<E: Engine> Reconciler<E> {
             let reason = "the run was cut off before requests were switched".to_owned();
             written = act.journal.write(Entry::Reverting { reason }).await;
         }
+        roll::end_stops(&act.rolling()).await?;
         let text = self.nginx_of(&act, &plan).await?;
         // Nobody waits for what is put back to be well again: the turn goes on to what is to be reached.
         newer.cancel();

@@ -93,9 +93,11 @@ impl<'r, E: Engine, J: Journal> Rolling<'r, E, J> {
         let rolls = self.plan.rolls.iter().filter(|roll| roll.wave == wave);
         let rolls: Vec<(&Roll, &'r Service)> =
             rolls.filter_map(|roll| Some((roll, self.desired.services.get(&roll.service)?))).collect();
-        let first = rolls.iter().filter(|(roll, _)| roll.order == Order::StartFirst);
-        let raised = try_join_all(first.map(|(roll, service)| self.start_first(roll, service))).await?;
-        for (roll, service) in rolls.iter().filter(|(roll, _)| roll.order == Order::StopFirst) {
+        let (last, first): (Vec<_>, Vec<_>) =
+            rolls.into_iter().partition(|(roll, _)| roll.order == Order::StopFirst && !roll.old.is_empty());
+        let first = first.into_iter().map(|(roll, service)| self.start_first(roll, service));
+        let raised = try_join_all(first).await?;
+        for (roll, service) in last {
             self.stop_first(roll, service).await?;
         }
         Ok(raised.into_iter().flatten().collect())

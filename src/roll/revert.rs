@@ -69,7 +69,14 @@ pub async fn revert<E: Engine, J: Journal>(
     leave_callers(&observed).await;
     let mut results = Vec::new();
     for (gone, back) in done {
-        results.push(gone);
+        results.push(match gone {
+            // The run does not wait for that either: what is healed next stops it first.
+            Err(RollError::Engine { service, source }) if never_by_itself(&source) => {
+                let text = format!("{service} stays stopped, for what was to replace it still runs");
+                rolling.note(text).await.map_err(RollError::from)
+            }
+            gone => gone,
+        });
         for (service, back) in back {
             results.push(match back {
                 Err(RollError::Engine { .. }) => rolling.bring_back_late(service).await,
@@ -80,6 +87,19 @@ pub async fn revert<E: Engine, J: Journal>(
     // Only now: a log that cannot be written must not keep the old ones from coming back.
     results.into_iter().collect::<Result<(), _>>()?;
     Ok(kept.is_some())
+}
+
+/// What an agent was about to stop when it was killed stops: the engine may be at it, and what still runs now would be gone
+/// a moment later.
+pub async fn end_stops<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
+    let observed = rolling.observe_old().await?;
+    let stopping = observed.instances.iter().filter(|instance| {
+        let old = rolling.olds().any(|(_, old)| old.id == instance.id);
+        let kept_up = |service: &Service| !matches!(service.template.restart.policy.as_str(), "" | "no");
+        old && instance.running() && instance.let_lie && rolling.service_before(instance).is_some_and(kept_up)
+    });
+    let stopped = stopping.map(|instance| rolling.engine.stop(&instance.id));
+    join_all(stopped).await.into_iter().collect::<Result<(), _>>().map_err(Rolling::<E, J>::failed(OLD))
 }
 
 /// The one that most likely shows what went wrong: it has ended, or is the last. One that was never started has no logs.
@@ -148,7 +168,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let olds: Vec<(&Instance, &OldInstance)> = olds
             .filter_map(|(_, old)| Some((*there.iter().find(|instance| instance.id == old.id)?, old)))
             .collect();
-        let back = join_all(olds.iter().map(|(instance, _)| self.put_back(instance))).await;
+        let back = join_all(olds.iter().map(|(instance, old)| async move {
+            // It may end again before anything could be written down.
+            if old.restarting {
+                self.tidy(instance, old).await?;
+            }
+            self.put_back(instance).await
+        }));
+        let back = back.await;
         // One that cannot come back keeps no other from being as it was.
         let (mut there, mut failed) = (Vec::new(), Ok(()));
         for (old, back) in olds.into_iter().zip(back) {
@@ -168,7 +195,8 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             }
             settled
         };
-        let tidy = join_all(olds.iter().map(|(instance, old)| self.tidy(instance, old)));
+        let others = olds.iter().filter(|(_, old)| !old.restarting);
+        let tidy = join_all(others.map(|(instance, old)| self.tidy(instance, old)));
         let (settled, tidied) = join(there, tidy).await;
         settled.into_iter().collect::<Result<(), _>>()?;
         tidied.into_iter().chain([failed]).collect::<Result<(), _>>().map_err(Self::failed(OLD))
@@ -219,9 +247,10 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         }
     }
 
+    /// What was there before cannot run beside it.
     fn stops_first(&self, service: &str) -> bool {
         let first = |roll: &Roll| roll.service == service && roll.order == Order::StopFirst;
-        self.plan.rolls.iter().any(first)
+        self.plan.rolls.iter().any(|roll| first(roll) || roll.frees_for.contains(service))
     }
 
     async fn remove_own(&self, instance: &Instance) -> Result<(), RollError> {
@@ -264,10 +293,9 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// nothing to wait for. What works without being asked (a migration, a worker, the one that holds a volume) may
     /// be in the middle of something.
     fn never_asked(&self, instance: &Instance) -> bool {
-        let beside = |roll: &Roll| roll.service == instance.service && roll.order == Order::StartFirst;
         let service = self.desired.services.get(&instance.service);
         !instance.admitted()
-            && self.plan.rolls.iter().any(beside)
+            && !self.stops_first(&instance.service)
             && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
     }
 

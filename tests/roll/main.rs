@@ -9,11 +9,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use agent::engine::Engine;
-use agent::model::desired::Order;
+use agent::model::desired::{Order, Probe, ProbeKind};
 use agent::model::instance::{MountSpec, Phase, RestartSpec};
 use agent::model::run::{Entry, RunId};
 use agent::plan::diff::OldInstance;
-use agent::roll::{RollError, Rolling, retire, revert};
+use agent::plan::diff::Roll;
+use agent::roll::{RollError, Rolling, end_stops, retire, revert};
 
 use site::{Log, Site, service};
 
@@ -143,10 +144,9 @@ async fn nobody_is_let_back_to_what_cannot_start_and_the_run_ends_all_the_same()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_engine_starts_again_and_again_is_put_back_to_be_so() {
     let site = Site::new("again").await;
-    let mut was = service(&site.template("sleep 1; exit 1"), false);
+    let mut was = service(&site.template("exit 1"), false);
     was.template.restart = RestartSpec { policy: "always".into(), max_retries: 0 };
     let id = site.start_in(&was, RunId(6)).await;
-    site.engine.keep_up(&id, &was.template.restart).await.unwrap();
     site.until(&id, |phase| phase == Phase::Restarting).await;
     site.engine.keep_up(&id, &RestartSpec::never()).await.unwrap();
     site.engine.stop(&id).await.unwrap();
@@ -161,4 +161,54 @@ async fn what_the_engine_starts_again_and_again_is_put_back_to_be_so() {
     let there = site.instances().await.remove(0);
     assert!(!there.let_lie && there.condition.started_at > Some(0), "{there:?}");
     site.until(&there.id, |phase| phase == Phase::Restarting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_agent_had_begun_to_stop_is_not_taken_for_running() {
+    let site = Site::new("begun").await;
+    let mut was = service(&site.template("trap : TERM; touch /out/up; while :; do sleep 1; done"), false);
+    was.template.restart = RestartSpec { policy: "always".into(), max_retries: 0 };
+    was.template.stop_grace_seconds = 3;
+    let id = site.start_in(&was, RunId(6)).await;
+    site.until_there("up").await;
+    let before = site.instances().await.remove(0);
+    site.engine.keep_up(&id, &RestartSpec::never()).await.unwrap();
+    let engine = site.engine.clone();
+    tokio::spawn(async move { engine.stop(&id).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let old = OldInstance {
+        id: before.id.clone(),
+        name: before.name,
+        serving: true,
+        restarting: false,
+        one_shot: false,
+        of: None,
+    };
+    let mut plan = site.plan(vec![old]);
+    plan.rolls[0].order = Order::StopFirst;
+    let (desired, log) = (site.desired(&was), Log(|_: &Entry| true));
+    let rolling = Rolling { before: Some(&desired), ..site.rolling(&site.engine, &log, &desired, &plan) };
+    end_stops(&rolling).await.unwrap();
+    revert(&rolling, None).await.unwrap();
+    let there = site.instances().await.remove(0);
+    assert!(there.running() && !there.let_lie, "{there:?}");
+    assert!(there.condition.started_at > before.condition.started_at);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_the_data_of_another_ends_before_that_one_has_it_again() {
+    let site = Site::new("taker").await;
+    let ends = "trap 'sleep 0.5; touch /out/done; exit' TERM; touch /out/up; sleep 3600 & wait";
+    let mut taker = service(&site.template(ends), false);
+    taker.template.stop_grace_seconds = 5;
+    taker.gate.probe = Some(Probe { kind: ProbeKind::Http { path: "/".into(), host: None }, port: 80 });
+    site.start(&taker).await;
+    site.until_there("up").await;
+    let (mut plan, desired) = (site.plan(Vec::new()), site.desired(&taker));
+    let giver =
+        Roll { service: "giver".into(), frees_for: ["once".to_owned()].into(), ..plan.rolls[0].clone() };
+    plan.rolls.push(giver);
+    let log = Log(|_: &Entry| true);
+    revert(&site.rolling(&site.engine, &log, &desired, &plan), None).await.unwrap();
+    assert!(site.is_done());
 }

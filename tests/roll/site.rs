@@ -217,6 +217,13 @@ impl Site {
         (name, folder)
     }
 
+    /// Until the script has made this file.
+    pub(crate) async fn until_there(&self, file: &str) {
+        while !self.folder.path().join(file).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Whether the script has come to its end.
     pub(crate) fn is_done(&self) -> bool {
         self.folder.path().join("done").exists()

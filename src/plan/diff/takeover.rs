@@ -26,6 +26,7 @@ struct Claim {
 /// first, in that one's, which takes its place.
 pub(super) fn take_over(plan: &mut Plan, given: &Given<'_>, starts: &mut Starts<'_>) {
     let Some(before) = given.before else { return };
+    let mut takers = BTreeSet::new();
     for (giver, had) in &before.services {
         let claims = claims(&plan.rolls, given.desired, before, giver, had);
         let Some(best) = claims.first() else { continue };
@@ -42,31 +43,33 @@ pub(super) fn take_over(plan: &mut Plan, given: &Given<'_>, starts: &mut Starts<
             }
             leave_data(plan, given, giver, &claims, &old);
             let what = claims.iter().find(|claim| claim.service == *first).map_or("", |claim| &claim.what);
-            let Some(service) = given.desired.services.get(first) else { continue };
+            let service = given.desired.services.get(first);
             // A name can be left without stopping.
-            let stops = !service.one_shot || !others.is_empty() || !service.template.ports.is_empty();
+            let stays = service.is_some_and(|it| it.one_shot && it.template.ports.is_empty());
             if let Some(roll) = roll_of(plan, first) {
-                if stops {
-                    roll.stop_first(format!("takes over {what} from {giver}"));
-                }
-                roll.old.extend(old.into_iter().map(|old| OldInstance { of: Some(giver.clone()), ..old }));
+                roll.order_reason = format!("takes over {what} from {giver}");
+                roll.order = if stays && others.is_empty() { roll.order } else { Order::StopFirst };
+                let of = |old: OldInstance| OldInstance { of: old.of.or_else(|| Some(giver.clone())), ..old };
+                roll.old.extend(old.into_iter().map(of));
             }
+            takers.insert(first.clone());
         }
-        if let Some(own) = roll_of(plan, giver).filter(|_| anew && !had.one_shot)
-            && (own.order == Order::StartFirst || own.old.is_empty())
-        {
-            own.stop_first(format!("gives {} up to {}", best.what, best.service));
+        if let Some(own) = roll_of(plan, giver).filter(|_| anew && !had.one_shot) {
+            own.order = Order::StopFirst;
+            own.order_reason = format!("gives {} up to {}", best.what, best.service);
         }
         others.iter().for_each(|then| starts.put(first, then));
         if let Some(roll) = roll_of(plan, first) {
             roll.frees_for.extend(others);
         }
     }
-}
-
-impl Roll {
-    fn stop_first(&mut self, reason: String) {
-        (self.order, self.order_reason) = (Order::StopFirst, reason);
+    // What is given up is there again only with a later wave: all that need not wait for that comes before.
+    for taker in &takers {
+        for roll in plan.rolls.iter().filter(|roll| roll.service != *taker && !roll.new.is_empty()) {
+            if !starts.is_before(taker, &roll.service) {
+                starts.put(&roll.service, taker);
+            }
+        }
     }
 }
 
@@ -189,7 +192,8 @@ fn places(service: &Service) -> Vec<Place> {
 /// What it had to itself and has no more. What several wrote to, one more may write to; several on the host's network listen
 /// on ports of their own.
 fn left(before: &Desired, name: &str, had: &Service, has: Option<&Service>) -> Vec<Place> {
-    let mut left = if had.one_shot { Vec::new() } else { places(had) };
+    // Nobody waits for what nginx can write to as all would wait for nginx.
+    let mut left = if had.one_shot || had.proxy { Vec::new() } else { places(had) };
     // What runs to its end now writes beside nobody.
     let kept = has.filter(|has| !has.one_shot).map(places).unwrap_or_default();
     left.retain(|place| !kept.contains(place));

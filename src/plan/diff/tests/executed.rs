@@ -193,7 +193,8 @@ impl<'a> Machine<'a> {
             let stays = writers(self.after, place).contains(&other.template.service);
             let same = new.template.service == other.template.service;
             let meant = writers(self.before, place).len() > 1 || stays && !same;
-            writes(new, place) && writes(other, place) && !meant
+            // All would wait for nginx.
+            writes(new, place) && writes(other, place) && !meant && !other.proxy
         })
     }
 }

@@ -257,3 +257,50 @@ fn two_services_swap_their_ports() {
     assert_eq!((plan.rolls[0].old.len(), plan.rolls[1].old.len()), (2, 0));
     assert_eq!(plan.rolls.iter().map(|roll| roll.wave).collect::<Vec<_>>(), [0, 1]);
 }
+
+#[test]
+fn all_that_need_not_wait_for_it_passes_before_something_is_given_up() {
+    let waits = |service: Service, after: &[&str]| Service {
+        after: after.iter().map(|name| (*name).to_owned()).collect(),
+        ..service
+    };
+    let migrate = Service { one_shot: true, ..waits(service("migrate", "f2", 1), &["db"]) };
+    let plan = from_to(
+        vec![service("db", "f1", 1), writing("web", &["data"])],
+        vec![
+            service("db", "f2", 1),
+            migrate,
+            waits(service("web", "f2", 1), &["migrate", "store"]),
+            writing("store", &["data"]),
+        ],
+    );
+    let order: Vec<_> = plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
+    assert_eq!(order, ["db", "migrate", "store", "web"]);
+}
+
+#[test]
+fn what_goes_on_to_another_still_belongs_to_the_service_it_was_of() {
+    let waits = |service: Service, after: &str| Service { after: vec![after.into()], ..service };
+    let plan = from_to(
+        vec![publishing("api", None), writing("web", &["uploads"])],
+        vec![waits(publishing("web", None), "files"), writing("files", &["uploads"])],
+    );
+    let [files, web] = &plan.rolls[..] else { panic!("{plan:?}") };
+    assert_eq!((files.services(), web.old.len()), (BTreeSet::from(["api", "files", "web"]), 0));
+}
+
+#[test]
+fn nginx_is_not_stopped_for_what_it_could_write_to() {
+    let nginx = |service: Service| Service { proxy: true, ..service };
+    let mut before = desired(vec![nginx(writing("nginx", &["certs"])), service("web", "f1", 1)]);
+    before.routes = vec![Route::plain("web", "/")];
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    let mut after = desired(vec![
+        nginx(service("nginx", "f2", 1)),
+        service("web", "f1", 1),
+        writing("certbot", &["certs"]),
+    ]);
+    after.routes = vec![Route::plain("certbot", "/.well-known/"), Route::plain("web", "/")];
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    assert_eq!(plan.rolls[0].order_reason, "nothing of it gives way");
+}
