@@ -230,7 +230,9 @@ impl Halts {
 
 /// How an instance ended by itself, if it did. What a person ended is not told: see [`stopped_by_hand`].
 fn crashed(service: &Service, instance: &Instance) -> Option<String> {
-    if service.one_shot || stopped_by_hand(service, instance) {
+    // Nothing is removed by itself.
+    let removed = instance.condition.phase == Phase::Dead;
+    if service.one_shot || removed || stopped_by_hand(service, instance) {
         return None;
     }
     verdict::ended(&instance.condition)

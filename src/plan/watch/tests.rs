@@ -71,6 +71,7 @@ fn what_the_engine_would_have_restarted_after_a_failure_was_stopped_by_a_person(
     assert!(crash(&service, Phase::Exited(137), 3).is_some());
     assert!(crash(&service, Phase::Restarting, 2).is_some());
     assert_eq!(crash(&service, Phase::Paused, 3), None);
+    assert_eq!(crash(&service, Phase::Dead, 0), None, "somebody removes it");
 }
 
 #[test]
