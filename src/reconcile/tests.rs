@@ -253,6 +253,18 @@ async fn mending_that_fails_is_not_tried_again_in_the_same_turn() {
 }
 
 #[tokio::test]
+async fn mending_that_fails_is_wrong_after_a_poll_too_until_it_is_given_up() {
+    let world = World::with_two_releases().await;
+    world.woken(Reason::Drift).await;
+    for heals in [2, 3, 4, 5, 5, 5] {
+        world.woken(Reason::Poll).await;
+        assert!(world.reconciler.situation.borrow().wrong.is_some());
+        assert_eq!(world.heals().await, heals);
+    }
+    assert!(world.reconciler.record.degraded().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_person_who_says_so_has_it_mended_at_once_after_it_was_given_up() {
     let world = World::with_two_releases().await;
     let given_up = async || world.reconciler.record.degraded().await.unwrap().is_some();

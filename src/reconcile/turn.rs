@@ -197,7 +197,9 @@ impl<E: Engine> Reconciler<E> {
                 self.run_to(Kind::Deploy, &Goal::Revision(&tip), &reason.to_string()).await?;
             }
             _ => {
-                if let Some(current) = current.filter(|_| looks_at_containers(reason)) {
+                // What could not be mended is not well because the branch is as it was.
+                let looks = looks_at_containers(reason) || self.situation.borrow().wrong.is_some();
+                if let Some(current) = current.filter(|_| looks) {
                     *mended = true;
                     self.heal(&current, reason).await?;
                 }
@@ -371,7 +373,7 @@ fn by_a_person(decision: &Decision, target: &Target) -> bool {
     matches!((decision, target), (Decision::Restore(_), Target::Pinned(_)))
 }
 
-/// A poll asks the branch only: what happens to containers is told by the engine's own events.
+/// While nothing is wrong a poll asks the branch only: what happens to containers is told by the engine's own events.
 fn looks_at_containers(reason: &Reason) -> bool {
     *reason != Reason::Poll
 }
