@@ -16,6 +16,7 @@ use crate::plan::diff::{Given, Plan, Purpose, plan, prune_guard};
 use crate::plan::steps::{Step, inseparable, steps};
 use crate::record::{Denial, Live, Release, Target, Why};
 use crate::roll::{self, Journal};
+use crate::trigger::Reason;
 
 use super::Reconciler;
 use super::apply::Act;
@@ -321,8 +322,11 @@ impl<E: Engine> Reconciler<E> {
             // What turned bad stays, and is mended as far as it can be, until somebody pushes something better; and what
             // cannot come back after the stack was down leaves it to the branch to bring something.
             (Err(Trouble::Failure { class: Class::Stalled, .. }), Kind::Revert | Kind::Rollback) => {
-                if let back @ Target::Back { .. } = self.record.target().await? {
-                    self.record.exchange_target(&back, &Target::Branch).await?;
+                if let back @ Target::Back { .. } = self.record.target().await?
+                    && self.record.exchange_target(&back, &Target::Branch).await?
+                {
+                    // In memory the wake holds even when it cannot be written.
+                    let _ = self.wakes.wake(Reason::Watch).await;
                 }
             }
             _ => {}

@@ -223,7 +223,11 @@ async fn where_what_was_taken_down_cannot_come_back_the_branch_is_followed() {
     world.order(Order::Resume).await;
     let run = world.runs().await.remove(0);
     assert!(matches!(run.outcome, Some(Outcome::Failed { .. })), "{run:#?}");
-    assert_eq!(world.target().await, Target::Branch);
+    assert_eq!((world.target().await, world.tip()), (Target::Branch, None));
+    assert!(world.reconciler.wakes.pending().is_some(), "it does not wait for the next push");
+    world.turn().await;
+    let run = world.runs().await.remove(0);
+    assert_eq!((run.kind, Some(run.revision)), (Kind::Deploy, world.tip()));
 }
 
 #[tokio::test]
