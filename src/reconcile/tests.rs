@@ -1,5 +1,7 @@
 //! Turns over a real record and a real remote, with an engine that has nothing and refuses whatever it should make.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use axum::Router;

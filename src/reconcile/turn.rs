@@ -26,7 +26,7 @@ use super::trouble::Trouble;
 /// Without a wake for so long, a burst of pushes is over; one that lasts longer than this is not waited out.
 const QUIET: Duration = Duration::from_millis(250);
 const BURST: Duration = Duration::from_secs(3);
-/// How long a remote may keep what runs from being mended, and what was tried in vain from being tried again.
+/// How long a remote may keep what runs from being mended, and a person from having it tried again.
 const BEFORE_MENDING: Duration = Duration::from_secs(2);
 
 impl<E: Engine> Reconciler<E> {
@@ -138,7 +138,7 @@ impl<E: Engine> Reconciler<E> {
         let looked = match (back, reason) {
             // Going back needs no remote, and does not wait for one.
             (true, _) if !self.is_tried_in_vain(target).await? => None,
-            (true, _) | (false, Reason::Drift) => {
+            (true, Reason::Cli | Reason::Boot) | (_, Reason::Drift) => {
                 Some(match tokio::time::timeout(BEFORE_MENDING, self.look()).await {
                     Ok(looked) => looked,
                     Err(_) => Err(Trouble::waiting(
@@ -147,7 +147,7 @@ impl<E: Engine> Reconciler<E> {
                     )),
                 })
             }
-            (false, _) => Some(self.look().await),
+            _ => Some(self.look().await),
         };
         // Healing needs no remote either; what is wrong with it is told afterwards.
         let (tip, unreachable) = match looked {
