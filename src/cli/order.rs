@@ -85,6 +85,7 @@ pub(super) async fn give(
     let agent = Agent::reach(config.clone()).await?;
     let record = agent.record(&config)?;
     let after = before_now(&record).await?;
+    let mending = *order == Order::Retry && record.degraded().await?.is_some();
     let accepted = agent.order(order).await?;
     if wait.no_wait {
         let daemon = matches!(agent, Agent::Daemon(_));
@@ -101,7 +102,8 @@ pub(super) async fn give(
         Some(tip) => record.denial(&tip).await?,
         None => None,
     };
-    let known = Known { target: record.target().await?, current: record.current().await?, denial };
+    let (target, current) = (record.target().await?, record.current().await?);
+    let known = Known { target, current, denial, mending };
     let verdict = verdict::verdict(rest, known);
     out.answer(&verdict, verdict::text)?;
     Ok(verdict.code)

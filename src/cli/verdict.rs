@@ -38,6 +38,15 @@ pub(super) struct Known {
     pub(super) current: Option<Release>,
     /// Of the tip.
     pub(super) denial: Option<Denial>,
+    /// What was given up was to be mended; the tip was not asked for.
+    pub(super) mending: bool,
+}
+
+impl Known {
+    /// Only the tip is wrong, which was denied before.
+    fn is_denied_for(&self, failure: &Failure) -> bool {
+        self.denial.as_ref().and_then(|denial| denial.why.failure()) == Some(failure)
+    }
 }
 
 pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
@@ -46,7 +55,7 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
     let healed = rest.run.as_ref().is_some_and(|run| run.kind == Kind::Heal);
     let (result, said, failure) = match (outcome, rest.wrong) {
         // What was mended is what ran before: it says nothing for the revision that was asked for.
-        (Some(Outcome::Succeeded), Some(wrong)) if healed => {
+        (Some(Outcome::Succeeded), Some(wrong)) if healed && !known.mending => {
             (End::Failed, brief(&wrong.failure), Some(wrong.failure))
         }
         (Some(Outcome::Succeeded), wrong) => {
@@ -55,6 +64,9 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
         (Some(Outcome::Failed { reason }), _) => (End::Failed, brief(&reason), Some(reason)),
         (Some(Outcome::Interrupted), _) => {
             (End::Failed, "the agent was cut off in the middle; everything was put back".into(), None)
+        }
+        (None, Some(wrong)) if known.mending && known.is_denied_for(&wrong.failure) => {
+            (End::Nothing, "nothing is left to mend".into(), Some(wrong.failure))
         }
         (_, Some(wrong)) => (End::Failed, brief(&wrong.failure), Some(wrong.failure)),
         (Some(Outcome::Superseded { by }), None) => {
@@ -179,7 +191,7 @@ mod tests {
     fn known(target: Target, why: Option<Why>) -> Known {
         let revision = "b".repeat(40).parse().unwrap();
         let denial = why.map(|why| Denial { revision, why, run: RunId(7), at: 0 });
-        Known { target, current: None, denial }
+        Known { target, current: None, denial, mending: false }
     }
 
     fn told(rest: Rest, known: Known) -> (End, Code, String) {
@@ -215,6 +227,24 @@ mod tests {
         healed.run.as_mut().unwrap().kind = Kind::Heal;
         let told = told(healed, known(Target::Branch, None));
         assert_eq!(told, (End::Failed, Code::Failed, "web: it broke".into()));
+    }
+
+    #[test]
+    fn mending_what_was_given_up_does_not_fail_because_the_tip_is_denied() {
+        let known = || {
+            let why = Why::WentBad { failure: failure("it broke") };
+            Known { mending: true, ..known(Target::Branch, Some(why)) }
+        };
+        let mut healed = rest(Some(Outcome::Succeeded), wrong(Class::Stalled));
+        healed.run.as_mut().unwrap().kind = Kind::Heal;
+        let mended = verdict(healed, known());
+        assert_eq!((mended.result, mended.code, &*mended.said), (End::Live, Code::Good, "mended in 2.5 s"));
+        assert!(text(&mended).contains("web: it broke"), "the tip still stays out");
+        let by_hand = told(rest(None, wrong(Class::Stalled)), known());
+        assert_eq!(by_hand, (End::Nothing, Code::Good, "nothing is left to mend".into()));
+        let mut away = rest(None, wrong(Class::Waiting));
+        away.wrong.as_mut().unwrap().failure = failure("no engine");
+        assert_eq!(told(away, known()).1, Code::Unreachable);
     }
 
     #[test]

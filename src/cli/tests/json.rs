@@ -205,7 +205,10 @@ async fn answers_to_orders_are_as_their_tables_say() {
         let run: Run = story.record.run(RunId(run)).await.unwrap();
         let rest = Rest { run: Some(run), switched_at: None, wrong: None, tip: None, held_back: None };
         let current = story.record.current().await.unwrap();
-        value(&verdict::verdict(rest, Known { target: Target::Branch, current, denial: None }))
+        value(&verdict::verdict(
+            rest,
+            Known { target: Target::Branch, current, denial: None, mending: false },
+        ))
     };
     agrees("agent deploy", vec![verdict(4).await, verdict(3).await, verdict(2).await]);
     agrees("agent deploy --no-wait", vec![value(&Noted { said: "x".into(), daemon: true })]);
