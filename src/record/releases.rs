@@ -78,8 +78,13 @@ impl Record {
                 self.store
                     .write(move |sql| {
                         append(sql, run, &Entry::Switched, now)?;
-                        if facts::get(sql, TARGET)? == Some(Target::Back { release: id }) {
-                            facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
+                        match facts::get(sql, TARGET)? {
+                            Some(Target::Back { release }) if release == id => {
+                                facts::set(sql, TARGET, &serde_json::to_string(&Target::Branch)?)?;
+                            }
+                            // What comes back by itself is no better than it was.
+                            Some(Target::Pinned(hold)) if hold.release == id => not_taken_back(sql, id)?,
+                            _ => {}
                         }
                         make_current(sql, run, id, &revision)
                     })
@@ -125,7 +130,8 @@ impl Record {
                 {
                     watch::begin(sql, (run, &desired), watched, back_to, now)?;
                 }
-                make_current(sql, run, id, &revision)
+                make_current(sql, run, id, &revision)?;
+                not_taken_back(sql, id)
             })
             .await
     }
@@ -203,7 +209,6 @@ impl Record {
 fn make_current(sql: &Connection, run: RunId, id: ReleaseId, revision: &str) -> Result<(), RecordError> {
     reached(sql, run, id)?;
     facts::set(sql, CURRENT, &id.0.to_string())?;
-    not_taken_back(sql, id)?;
     facts::forget(sql, DEGRADED)?;
     facts::set(sql, APPLIED, &serde_json::to_string(revision)?)
 }

@@ -138,3 +138,36 @@ async fn that_a_release_was_taken_back_is_forgotten_with_it() {
     world.record.prune_releases(1, None).await.unwrap();
     assert_eq!(world.record.taken_back().await.unwrap(), [].into());
 }
+
+#[tokio::test]
+async fn what_was_taken_back_stays_so_when_it_comes_back_because_what_followed_turned_bad() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("web", "1")])).await;
+    world.rolls_first(&stack('b', &[("web", "2")])).await;
+    // Not reached before the next commit.
+    assert_eq!(chosen(&world).await, ReleaseId(1));
+    world.record.set_target(&Target::Branch).await.unwrap();
+    let watch = world.rolls(&stack('c', &[("web", "3")]), &["web"], 1_000).await;
+    assert!(world.record.go_back(&watch, Failure::default(), 2_000).await.unwrap());
+    assert_eq!(world.record.target().await.unwrap(), Target::Back { release: ReleaseId(2) });
+    world.is_back_at(ReleaseId(2)).await;
+    assert_eq!(world.record.target().await.unwrap(), Target::Branch);
+    world.rolls(&stack('d', &[("web", "4")]), &["web"], 90_000).await;
+    assert_eq!(chosen(&world).await, ReleaseId(1));
+}
+
+#[tokio::test]
+async fn what_turned_bad_stays_so_when_it_was_taken_down_and_comes_back() {
+    let world = World::new().await;
+    world.rolls_first(&stack('a', &[("web", "1")])).await;
+    let watch = world.rolls(&stack('b', &[("web", "2")]), &["web"], 1_000).await;
+    assert!(world.record.go_back(&watch, Failure::default(), 2_000).await.unwrap());
+    // It could not give way.
+    world.record.set_target(&Target::Branch).await.unwrap();
+    world.obey(Order::Down).await.unwrap();
+    world.record.forget_current().await.unwrap();
+    assert_eq!(world.obey(Order::Resume).await.unwrap(), "bringing back release 2");
+    world.is_back_at(ReleaseId(2)).await;
+    world.rolls(&stack('c', &[("web", "3")]), &["web"], 90_000).await;
+    assert_eq!(chosen(&world).await, ReleaseId(1));
+}
