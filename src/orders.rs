@@ -105,17 +105,24 @@ pub async fn obey(
         Order::Resume => resume(record, tip, now).await?,
         Order::Retry => retry(record, tip).await?,
         Order::Down => {
-            let then = match record.target().await? {
-                Target::Down { then } => then,
-                Target::Branch => record.current().await?.map(|it| Target::Back { release: it.id }.into()),
-                other => Some(other.into()),
-            };
-            record.set_target(&Target::Down { then }).await?;
+            // What runs may turn bad just now, and is then not what is to come back.
+            while !take_down(record).await? {}
             "taking the stack down; volumes stay".to_owned()
         }
     };
     wakes.wake(Reason::Cli).await?;
     Ok(said)
+}
+
+/// Says whether the target was still the one that is to be reached afterwards.
+async fn take_down(record: &Record) -> Result<bool, OrderError> {
+    let target = record.target().await?;
+    let then = match &target {
+        Target::Down { then } => then.clone(),
+        Target::Branch => record.current().await?.map(|it| Target::Back { release: it.id }.into()),
+        other => Some(other.clone().into()),
+    };
+    Ok(record.exchange_target(&target, &Target::Down { then }).await?)
 }
 
 async fn roll_back(

@@ -1,5 +1,6 @@
 //! What is known of a stack that was taken down, and what comes back.
 
+use super::watched::watched;
 use super::*;
 
 const LOOK: Order = Order::Deploy { allow_prune: false, despite_freeze: false };
@@ -82,4 +83,19 @@ async fn while_the_stack_is_down_a_person_may_choose_any_release() {
     assert!(matches!(world.obey(BACK).await, Err(OrderError::NothingLive)));
     let named = Order::Rollback { release: Some(ReleaseId(1)), hold: false };
     assert_eq!(world.obey(named).await.unwrap(), "going back to release 1 (aaaaaaaaaa)");
+}
+
+#[tokio::test]
+async fn what_turns_bad_just_as_the_stack_is_taken_down_does_not_come_back() {
+    for _ in 0..20 {
+        let world = World::new().await;
+        let (watch, good) = watched(&world).await;
+        let bad = world.record.current().await.unwrap().unwrap().id;
+        let (gave_way, down) =
+            tokio::join!(world.record.go_back(&watch, Failure::default(), 5), world.obey(Order::Down));
+        down.unwrap();
+        let release = if gave_way.unwrap() { good } else { bad };
+        let then = Some(Target::Back { release }.into());
+        assert_eq!(world.record.target().await.unwrap(), Target::Down { then });
+    }
 }

@@ -6,7 +6,7 @@ use crate::model::route::Route;
 use crate::record::{Watch, Watched};
 
 /// Two releases; the second is watched.
-async fn watched(world: &World) -> (Watch, ReleaseId) {
+pub(super) async fn watched(world: &World) -> (Watch, ReleaseId) {
     let (_, first) = world.release('a').await;
     let second = desired('b');
     let run = world.record.begin(Kind::Deploy, &second.revision, "a change", "a test", 1).await.unwrap();
