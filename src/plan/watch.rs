@@ -169,6 +169,11 @@ impl Halts {
         }
     }
 
+    /// Whether it has taken a look at this watch: only the first tells what has begun anew while nobody looked.
+    pub fn has_looked(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Takes one more look; `away`: the engine did not answer since the one before.
     pub fn look(&mut self, desired: &Desired, observed: &Observed, away: bool, now: i64) -> Begins {
         let (mut own, mut halted) = (BTreeSet::new(), BTreeSet::new());

@@ -18,7 +18,7 @@ use crate::model::Revision;
 use crate::model::desired::Service;
 use crate::model::run::{Entry, Failure, Kind, Outcome, RunId};
 use crate::orders::{self, Order};
-use crate::record::{Denial, Live as Switched, Run, Target, Why};
+use crate::record::{Denial, Live as Switched, Run, Target, Watched, Why};
 use crate::source::{Auth, Remote};
 use crate::store::Store;
 use crate::trigger::Reason;
@@ -81,6 +81,10 @@ impl World {
     }
 
     async fn release(&self, revision: &Revision, services: &[&str]) {
+        self.goes_live(revision, services, None, 1).await;
+    }
+
+    async fn goes_live(&self, revision: &Revision, services: &[&str], watch: Option<Watched>, at: i64) {
         let record = &self.reconciler.record;
         let services =
             services.iter().map(|name| ((*name).to_owned(), Service::plain(name, revision.as_str())));
@@ -93,13 +97,13 @@ impl World {
             routes: Vec::new(),
             nginx: Default::default(),
         };
-        let run = record.begin(Kind::Deploy, revision, "", "", 1).await.unwrap();
+        let run = record.begin(Kind::Deploy, revision, "", "", at).await.unwrap();
         for entry in [Entry::Planned { summary: String::new() }, Entry::Switching] {
-            record.append(run, entry, 1).await.unwrap();
+            record.append(run, entry, at).await.unwrap();
         }
-        let live = Switched::New { desired: &desired, subject: "", watch: None };
-        record.switched(run, live, 1).await.unwrap();
-        record.append(run, Entry::Ended { outcome: Outcome::Succeeded }, 1).await.unwrap();
+        let live = Switched::New { desired: &desired, subject: "", watch };
+        record.switched(run, live, at).await.unwrap();
+        record.append(run, Entry::Ended { outcome: Outcome::Succeeded }, at).await.unwrap();
     }
 
     /// A person's order and the turn that it wakes.
@@ -284,4 +288,32 @@ async fn a_person_who_says_so_has_it_mended_at_once_after_it_was_given_up() {
     assert_eq!((world.heals().await, given_up().await), (heals + 1, false));
     world.woken(Reason::Drift).await;
     assert!(!given_up().await, "what was tried before counts no more");
+}
+
+#[tokio::test]
+async fn the_first_look_of_a_watch_after_the_machine_was_started_anew_leaves_nobody_out() {
+    let world = World::with_two_releases().await;
+    let Reconciler { record, met, .. } = &world.reconciler;
+    let (third, since) = (world.push("the third"), journal::now());
+    let watch = Watched { services: ["web".to_owned()].into(), long: 60_000 };
+    world.goes_live(&third, &["web"], Some(watch), since).await;
+    record.set_fact("met", &Met { since, boot: "the one before".into(), ..Met::default() }).await.unwrap();
+    let other = record.begin(Kind::Deploy, &world.push("the fourth"), "", "", since).await.unwrap();
+    let up = Entry::BringingUp { service: "web".into(), name: "web-4".into(), order: String::new() };
+    for entry in [Entry::Planned { summary: String::new() }, up] {
+        record.append(other, entry, since).await.unwrap();
+    }
+    world.reconciler.recall().await;
+    let mut looks = met.subscribe();
+    let recovered = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        record.append(other, Entry::Ended { outcome: Outcome::Interrupted }, since).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = world.reconciler.watch_releases(CancellationToken::new()) => {}
+        () = recovered => {}
+        looked = looks.changed() => looked.unwrap(),
+    }
+    assert!(record.unended().await.unwrap().is_empty());
 }

@@ -171,10 +171,14 @@ impl<E: Engine> Reconciler<E> {
             }
             clock = now();
             // An engine that does not answer is not the release's fault.
-            let Ok(observed) = self.observe_watched(watch, &desired).await else {
+            let Ok((observed, is_whole)) = self.observe_watched(watch, &desired).await else {
                 away = true;
                 continue;
             };
+            // What is left out now would get no pardon later.
+            if !is_whole && !halts.has_looked() {
+                continue;
+            }
             // Nor is what is not answered while it restarts, or while a person does something else.
             let begins = halts.look(&desired, &observed, std::mem::take(&mut away), clock);
             let forgiven = self.forgive(watch, &observed, &begins).await;
@@ -218,15 +222,17 @@ impl<E: Engine> Reconciler<E> {
 
     /// What runs, without what other runs are at: what one starts has a gate to pass yet, what it stops has not
     /// crashed, and what an earlier agent left of it is about to be undone. None of it tells of the watched release.
-    async fn observe_watched(&self, watch: &Watch, desired: &Desired) -> Result<Observed, Trouble> {
+    /// Also says whether there are none of these.
+    async fn observe_watched(&self, watch: &Watch, desired: &Desired) -> Result<(Observed, bool), Trouble> {
         // Asked before and after the look: a run may begin or end meanwhile.
         let mut others = self.record.unended().await?;
         let mut observed = self.engine.observe(&desired.stack).await?;
         others.extend(self.record.unended().await?);
-        if others.iter().any(|run| run.id != watch.run && run.status.touches_containers()) {
+        let is_whole = !others.iter().any(|run| run.id != watch.run && run.status.touches_containers());
+        if !is_whole {
             observed.instances.retain(Instance::running);
         }
-        self.without_others(watch, observed).await
+        Ok((self.without_others(watch, observed).await?, is_whole))
     }
 
     /// Without what later runs brought that did not succeed.
