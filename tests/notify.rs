@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent::model::class::Class;
-use agent::model::run::{Failure, Kind, Outcome};
+use agent::model::run::{Entry, Failure, Kind, Outcome};
 use agent::reconcile::{HeldBack, Wrong};
-use agent::record::Hold;
+use agent::record::{Hold, Live};
 use serde_json::{Value, json};
 use town::{Mood, SECRET, Town, failed, now, revision};
 
@@ -266,6 +266,23 @@ async fn a_rollback_marks_the_commit_that_stays_out() {
     assert_eq!(last["state"], "failure");
     let description = last["description"].as_str().unwrap();
     assert!(description.starts_with("rolled back: went back to release "), "{description}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_down_and_comes_back_has_not_gone_back() {
+    let mut town = Town::found().await;
+    town.run('a', "Open the shop", Outcome::Succeeded).await;
+    let release = town.record.current().await.unwrap().unwrap();
+    town.record.forget_current().await.unwrap();
+    let run = town.begin(Kind::Rollback, &release.revision, "Open the shop").await;
+    for entry in [Entry::Planned { summary: "x".into() }, Entry::Switching] {
+        town.record.append(run, entry, now()).await.unwrap();
+    }
+    town.record.switched(run, Live::Again(&release), now()).await.unwrap();
+    town.record.append(run, Entry::Ended { outcome: Outcome::Succeeded }, now()).await.unwrap();
+    town.situation.send_modify(|situation| situation.turns += 1);
+    let told = texts(&town.taken("/slack", 1).await, "text");
+    assert_eq!(told, [r#"shop: live again: release 1, aaaaaaaaaa "Open the shop""#]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,12 +20,15 @@ pub struct News {
 pub enum What {
     /// A run began.
     Begun { run: Told },
-    /// It ended. `recovers`: the run before it failed. `denied`: the revision that a rollback keeps out.
+    /// It ended. `recovers`: the run before it failed. `again`: after `agent down` its release is live as before.
+    /// `denied`: the revision that a rollback keeps out.
     Ended {
         run: Told,
         outcome: Outcome,
         millis: i64,
         recovers: bool,
+        #[serde(default)]
+        again: bool,
         release: Option<ReleaseId>,
         denied: Option<String>,
     },
@@ -90,6 +93,7 @@ pub(super) fn begun(stack: &str, run: &Run) -> News {
 /// What surrounds the end of a run.
 pub(super) struct Around {
     pub(super) recovers: bool,
+    pub(super) again: bool,
     pub(super) release: Option<ReleaseId>,
     pub(super) denied: Option<String>,
 }
@@ -101,10 +105,10 @@ pub(super) fn ended(stack: &str, run: &Run, around: Around) -> Option<News> {
         Outcome::Failed { reason } => Outcome::Failed { reason: Failure { log: String::new(), ..reason } },
         other => other,
     };
-    let Around { recovers, release, denied } = around;
+    let Around { recovers, again, release, denied } = around;
     let denied = denied.filter(|_| run.kind == Kind::Rollback);
     let millis = at - run.started_at;
-    let what = What::Ended { run: Told::of(run), outcome, millis, recovers, release, denied };
+    let what = What::Ended { run: Told::of(run), outcome, millis, recovers, again, release, denied };
     Some(News { stack: stack.to_owned(), at, what })
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::news::{self, Around, News, What};
 use super::{FRESH, Outbox, letters};
-use crate::model::run::{Failure, Outcome};
+use crate::model::run::{Failure, Kind, Outcome};
 use crate::reconcile::Wrong;
 use crate::record::{RecordError, Run, Target as Reach};
 use crate::report;
@@ -133,9 +133,12 @@ async fn of_runs(outbox: &Outbox, runs: &[Run]) -> Result<Vec<News>, ObserveErro
     let (mut all, now) = (Vec::new(), (outbox.clock)());
     // The list is newest first; what happened in one millisecond is told in the order in which it began.
     for (place, run) in runs.iter().enumerate().rev().filter(|(_, run)| run.started_at > now - FRESH) {
-        let before = runs[place + 1..].iter().find_map(|run| run.outcome.as_ref());
+        let earlier = &runs[place + 1..];
+        let before = earlier.iter().find_map(|run| run.outcome.as_ref());
+        let was_live = earlier.iter().find_map(|run| run.release);
         let around = Around {
             recovers: matches!(before, Some(Outcome::Failed { .. })),
+            again: run.kind == Kind::Rollback && was_live.is_some() && run.release == was_live,
             release: run.release.filter(|_| run.outcome == Some(Outcome::Succeeded)),
             denied: denied.clone(),
         };

@@ -13,13 +13,14 @@ pub(super) fn line(news: &News) -> String {
 pub(super) fn said(news: &News) -> String {
     match &news.what {
         What::Begun { run } => format!("run {} begins: {} {}", run.id, run.kind, named(run)),
-        What::Ended { run, outcome, millis, recovers, release, denied } => {
+        What::Ended { run, outcome, millis, recovers, again, release, denied } => {
             let release = release.map(|id| format!("release {id}, ")).unwrap_or_default();
             let denied = denied.as_deref().map(|revision| format!("; {} stays out", short(revision)));
             let denied = denied.unwrap_or_default();
             match (outcome, run.kind) {
                 (Outcome::Succeeded, Kind::Rollback | Kind::Revert) => {
-                    format!("went back to {release}{}{denied}", named(run))
+                    let words = if *again { "live again:" } else { "went back to" };
+                    format!("{words} {release}{}{denied}", named(run))
                 }
                 (Outcome::Succeeded, Kind::Heal) => format!("mended in {}", took(*millis)),
                 (Outcome::Succeeded, Kind::Deploy) => {
