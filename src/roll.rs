@@ -38,7 +38,7 @@ pub use folder::{forget_old, shown};
 pub use gate::ask_who_stays;
 pub use refresh::{prepare, put_back_content, refresh};
 pub use retire::retire;
-pub use revert::{end_stops, revert};
+pub use revert::revert;
 
 /// An engine that is started again is back within this.
 const OBSERVE_TRIES: usize = 10;
@@ -106,6 +106,9 @@ pub struct Rolling<'a, E, J> {
     pub pace: Pace,
     /// Somebody wants something newer: stop waiting.
     pub newer: &'a CancellationToken,
+    /// When the run began, in milliseconds since the Unix epoch, if the agent that began it is gone: what that had asked
+    /// of the engine may still come to pass.
+    pub cut_off: Option<i64>,
 }
 
 #[derive(Debug, thiserror::Error)]

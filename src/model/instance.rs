@@ -136,6 +136,11 @@ pub enum MountSpec {
 }
 
 impl MountSpec {
+    /// Instances may write to it, and it outlives them.
+    pub fn is_written(&self) -> bool {
+        matches!(self, Self::Volume { read_only: false, .. } | Self::Bind { read_only: false, .. })
+    }
+
     /// Where in the instance.
     pub fn target(&self) -> &str {
         match self {

@@ -169,11 +169,9 @@ pub fn plan(given: &Given<'_>) -> Plan {
     let mut compared = Vec::new();
     for (name, service) in &given.desired.services {
         let seen: Vec<&Instance> = given.observed.instances.iter().filter(|i| i.service == *name).collect();
-        // What a person stopped is not mended; its fellows are. Beside what was to replace it, it was a run that did so.
-        let cut_off =
-            seen.iter().any(|i| i.running() && i.fingerprint != service.fingerprint && !i.dismissed());
+        // What a person stopped is not mended; its fellows are. The agent keeps what it stops from being started.
         let by_hand =
-            |i: &&Instance| given.purpose == Purpose::Heal && !cut_off && stopped_by_hand(service, i);
+            |i: &&Instance| given.purpose == Purpose::Heal && !i.let_lie && stopped_by_hand(service, i);
         let (stopped, seen): (Vec<&Instance>, Vec<&Instance>) = seen.into_iter().partition(by_hand);
         plan.drift.extend(stopped.iter().map(|instance| format!("{} was stopped by hand", instance.name)));
         let what = compare(name, service, &seen, stopped.len(), given);

@@ -35,6 +35,8 @@ pub(super) struct Act<'a, E> {
     pub(super) waiting: Waiting,
     /// What was live before the run, if what stays is to be asked what is asked of it now.
     pub(super) asked: Option<&'a Desired>,
+    /// When the run began, if the agent that began it is gone.
+    pub(super) cut_off: Option<i64>,
 }
 
 impl<E: Engine> Act<'_, E> {
@@ -252,7 +254,7 @@ impl<E: Engine> Act<'_, E> {
         rolled.chain(removed).map(|old| old.id.0.as_str()).collect()
     }
 
-    pub(super) fn rolling(&self) -> Rolling<'_, E, RunJournal> {
+    fn rolling(&self) -> Rolling<'_, E, RunJournal> {
         let roll = &self.world.config.roll;
         Rolling {
             engine: &self.world.engine,
@@ -269,6 +271,7 @@ impl<E: Engine> Act<'_, E> {
                 keep_removed: !roll.watch.is_zero(),
             },
             newer: self.newer,
+            cut_off: self.cut_off,
         }
     }
 }

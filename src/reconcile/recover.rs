@@ -12,7 +12,7 @@ use crate::plan::diff::Plan;
 use crate::plan::steps::steps;
 use crate::plan::{nginx, upstreams};
 use crate::record::Run;
-use crate::roll::{self, Journal};
+use crate::roll::Journal;
 
 use super::Reconciler;
 use super::apply::Act;
@@ -64,6 +64,7 @@ impl<E: Engine> Reconciler<E> {
             newer: &newer,
             waiting: Default::default(),
             asked: None,
+            cut_off: Some(run.started_at),
         };
         if run.status == Status::Live {
             act.retire().await?;
@@ -78,7 +79,6 @@ impl<E: Engine> Reconciler<E> {
             let reason = "the run was cut off before requests were switched".to_owned();
             written = act.journal.write(Entry::Reverting { reason }).await;
         }
-        roll::end_stops(&act.rolling()).await?;
         let text = self.nginx_of(&act, &plan).await?;
         // Nobody waits for what is put back to be well again: the turn goes on to what is to be reached.
         newer.cancel();

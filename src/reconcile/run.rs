@@ -112,6 +112,7 @@ impl<E: Engine> Reconciler<E> {
                 newer,
                 waiting: Default::default(),
                 asked,
+                cut_off: None,
             };
             touched.append(&mut act.touched());
             let live = match goal {

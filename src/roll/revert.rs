@@ -2,11 +2,11 @@
 //!
 //! It looks only at the plan and at what the engine shows, so that it can finish what a killed agent began.
 
+mod own;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::Utc;
-use futures_util::TryFutureExt;
 use futures_util::future::{join, join_all};
 use tokio::time::timeout;
 
@@ -14,13 +14,11 @@ use crate::engine::{Engine, EngineError};
 use crate::model::class::Class;
 use crate::model::desired::{Order, Service};
 use crate::model::instance::{Instance, Observed, Phase};
-use crate::model::run::Entry;
 use crate::plan::diff::{OldInstance, Roll};
 use crate::report;
 
-use super::bring_up::{FINISH, LOOK, aside};
+use super::bring_up::aside;
 use super::callers::leave_callers;
-use super::drain::{Drained, Patience};
 use super::gate::Since;
 use super::{Journal, JournalError, RollError, Rolling};
 
@@ -68,10 +66,12 @@ pub async fn revert<E: Engine, J: Journal>(
     .await;
     leave_callers(&observed).await;
     let mut results = Vec::new();
-    for (gone, back) in done {
+    for (services, (gone, back)) in groups.iter().zip(done) {
         results.push(match gone {
-            // The run does not wait for that either: what is healed next stops it first.
-            Err(RollError::Engine { service, source }) if never_by_itself(&source) => {
+            // The run does not wait for that either: healing stops it first. Not what is another service's.
+            Err(RollError::Engine { service, source })
+                if never_by_itself(&source) && rolling.is_by_itself(services) =>
+            {
                 let text = format!("{service} stays stopped, for what was to replace it still runs");
                 rolling.note(text).await.map_err(RollError::from)
             }
@@ -87,19 +87,6 @@ pub async fn revert<E: Engine, J: Journal>(
     // Only now: a log that cannot be written must not keep the old ones from coming back.
     results.into_iter().collect::<Result<(), _>>()?;
     Ok(kept.is_some())
-}
-
-/// What an agent was about to stop when it was killed stops: the engine may be at it, and what still runs now would be gone
-/// a moment later.
-pub async fn end_stops<E: Engine, J: Journal>(rolling: &Rolling<'_, E, J>) -> Result<(), RollError> {
-    let observed = rolling.observe_old().await?;
-    let stopping = observed.instances.iter().filter(|instance| {
-        let old = rolling.olds().any(|(_, old)| old.id == instance.id);
-        let kept_up = |service: &Service| !matches!(service.template.restart.policy.as_str(), "" | "no");
-        old && instance.running() && instance.let_lie && rolling.service_before(instance).is_some_and(kept_up)
-    });
-    let stopped = stopping.map(|instance| rolling.engine.stop(&instance.id));
-    join_all(stopped).await.into_iter().collect::<Result<(), _>>().map_err(Rolling::<E, J>::failed(OLD))
 }
 
 /// The one that most likely shows what went wrong: it has ended, or is the last. One that was never started has no logs.
@@ -139,6 +126,12 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         groups
     }
 
+    /// It neither took anything over nor gave anything up.
+    fn is_by_itself(&self, services: &BTreeSet<&str>) -> bool {
+        let mut rolls = self.plan.rolls.iter().filter(|roll| services.contains(roll.service.as_str()));
+        services.len() == 1 && rolls.all(|roll| roll.services().len() == 1)
+    }
+
     /// What served before, by service.
     fn olds(&self) -> impl Iterator<Item = (&str, &OldInstance)> {
         let rolled = self.plan.rolls.iter().map(|roll| (&roll.service, &roll.old));
@@ -165,9 +158,14 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
     /// What of the service served before serves again, and who has waited for it goes on. `there`: what the engine shows.
     async fn bring_back(&self, service: &str, there: &[&Instance]) -> Result<(), RollError> {
         let olds = self.olds().filter(|(of, _)| *of == service);
-        let olds: Vec<(&Instance, &OldInstance)> = olds
-            .filter_map(|(_, old)| Some((*there.iter().find(|instance| instance.id == old.id)?, old)))
-            .collect();
+        let olds = olds.filter_map(|(_, old)| Some((*there.iter().find(|it| it.id == old.id)?, old)));
+        let mut olds: Vec<(Instance, &OldInstance)> =
+            olds.map(|(instance, old)| (instance.clone(), old)).collect();
+        for (instance, old) in &mut olds {
+            if self.is_being_stopped(instance) {
+                self.end_stop(instance, old.of.as_deref().unwrap_or(service)).await;
+            }
+        }
         let back = join_all(olds.iter().map(|(instance, old)| async move {
             // It may end again before anything could be written down.
             if old.restarting {
@@ -202,121 +200,6 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         tidied.into_iter().chain([failed]).collect::<Result<(), _>>().map_err(Self::failed(OLD))
     }
 
-    /// What a one-shot has begun to do to data is not cut off because another service has failed, or the agent: nothing
-    /// waits for its end but the record and what is to be reached next.
-    async fn let_end(&self, own: &Instance) -> Result<(), JournalError> {
-        let service = self.desired.services.get(&own.service).filter(|service| service.one_shot);
-        let Some(service) = service.filter(|_| own.running()) else { return Ok(()) };
-        // It is not cut off either by a log that cannot be written, or by an engine that does not answer for a moment.
-        let told = self.note(format!("{} is left to end what it does", own.name)).await;
-        let ended = async {
-            while let Err(error) = self.until_ended(&own.id, Since::default()).await {
-                if matches!(error, EngineError::Refused { .. }) {
-                    // Somebody has removed it.
-                    return;
-                }
-            }
-        };
-        match timeout(service.gate.timeout, ended).await {
-            Ok(()) => told,
-            Err(_) => told.and(self.note(format!("{} did not end and is stopped", own.name)).await),
-        }
-    }
-
-    /// What did not end within its time has failed by that, and is not given as much again.
-    fn has_had_its_time(&self, own: &Instance) -> bool {
-        let service = self.desired.services.get(&own.service);
-        let age = own.condition.started_at.map(|at| Utc::now().timestamp_millis() - at);
-        service.zip(age).is_some_and(|(service, age)| age >= service.gate.timeout.as_millis() as i64)
-    }
-
-    /// Requests do not reach it any more. Those that did are answered first, within bounds: for what stops first all
-    /// others wait meanwhile, and something newer does too.
-    async fn let_finish(&self, own: &Instance) -> Result<(), JournalError> {
-        if !own.admitted() || !own.running() {
-            return Ok(());
-        }
-        let hurry = self.newer.is_cancelled() || self.stops_first(&own.service);
-        let most = if hurry { self.pace.drain.min(FINISH) } else { self.pace.drain };
-        match self.drain(&own.id, Patience { most, look: LOOK, yields: false }).await {
-            Drained::Open(connections) => {
-                let (service, name) = (own.service.clone(), own.name.clone());
-                self.journal.write(Entry::Cut { service, name, connections }).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What was there before cannot run beside it.
-    fn stops_first(&self, service: &str) -> bool {
-        let first = |roll: &Roll| roll.service == service && roll.order == Order::StopFirst;
-        self.plan.rolls.iter().any(|roll| first(roll) || roll.frees_for.contains(service))
-    }
-
-    async fn remove_own(&self, instance: &Instance) -> Result<(), RollError> {
-        let removed = match self.never_asked(instance) {
-            true => self.engine.discard(&instance.id).await,
-            false => self.stop_own(instance).and_then(|()| self.put_out(instance)).await,
-        };
-        match removed {
-            Ok(()) => {
-                let entry = Entry::Retired { service: instance.service.clone(), name: instance.name.clone() };
-                Ok(self.journal.write(entry).await?)
-            }
-            Err(error) => {
-                let told = self.note(format!("{} could not be removed: {error}", instance.name)).await;
-                let runs = self.engine.condition(&instance.id).await.is_ok_and(|now| now.pid > 0);
-                if runs && self.stops_first(&instance.service) {
-                    return Err(Self::failed(&instance.service)(error));
-                }
-                Ok(told?)
-            }
-        }
-    }
-
-    /// What callers may have written through it stays.
-    async fn put_out(&self, own: &Instance) -> Result<(), EngineError> {
-        match own.admitted() {
-            true => self.engine.remove(&own.id).await,
-            false => self.engine.discard(&own.id).await,
-        }
-    }
-
-    async fn stop_own(&self, own: &Instance) -> Result<(), EngineError> {
-        match self.desired.services.get(&own.service) {
-            Some(service) => self.stop(service, &own.id).await,
-            None => self.engine.stop(&own.id).await,
-        }
-    }
-
-    /// It waits for requests, and nobody can have sent it one: there is nothing it could be made to finish, and
-    /// nothing to wait for. What works without being asked (a migration, a worker, the one that holds a volume) may
-    /// be in the middle of something.
-    fn never_asked(&self, instance: &Instance) -> bool {
-        let service = self.desired.services.get(&instance.service);
-        !instance.admitted()
-            && !self.stops_first(&instance.service)
-            && service.is_some_and(|service| service.gate.probe.is_some() && !service.one_shot)
-    }
-
-    async fn keep_own(&self, instance: &Instance, before: &[Instance]) -> Result<(), RollError> {
-        // Before anything is written down: it may hold a port that its predecessor needs.
-        let patient = !self.never_asked(instance);
-        if patient && let Err(error) = self.stop_own(instance).await {
-            tracing::warn!("{} cannot be stopped: {error}", instance.name);
-        }
-        if let Err(error) = self.engine.shelve(&instance.id, patient).await {
-            tracing::warn!("{} cannot be kept: {error}", instance.name);
-            return self.remove_own(instance).await;
-        }
-        for earlier in before {
-            if let Err(error) = self.engine.remove(&earlier.id).await {
-                self.note(format!("{} could not be removed: {error}", earlier.name)).await?;
-            }
-        }
-        Ok(self.note(format!("{} is kept for its logs", instance.name)).await?)
-    }
-
     /// Waits until what was started again answers, so that nobody is told of an old release that is not there yet.
     async fn settled(&self, instance: &Instance) -> Result<(), JournalError> {
         let Some(service) = self.service_before(instance) else { return Ok(()) };
@@ -348,6 +231,29 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let names = service.template.networks.iter().flat_map(|used| &used.aliases);
         let hidden = names.into_iter().any(|alias| !known.contains(alias.as_str()));
         if hidden { self.engine.admit(&instance.id, &service.template.networks).await } else { Ok(()) }
+    }
+
+    /// The agent that is gone had begun to: that may come to its end only now. nginx would have been stopped by then.
+    fn is_being_stopped(&self, instance: &Instance) -> bool {
+        let since_before = |since: i64| instance.condition.started_at.is_some_and(|at| at < since);
+        let kept_up = |service: &Service| {
+            !service.proxy && !matches!(service.template.restart.policy.as_str(), "" | "no")
+        };
+        self.cut_off.is_some_and(since_before)
+            && instance.running()
+            && instance.let_lie
+            && self.service_before(instance).is_some_and(kept_up)
+    }
+
+    async fn end_stop(&self, instance: &mut Instance, service: &str) {
+        if !self.hold.holds(service) {
+            self.hold.hold(service).await;
+        }
+        match self.engine.stop(&instance.id).await {
+            Ok(()) => instance.condition.phase = Phase::Exited(0),
+            // As it seems it goes on to run.
+            Err(error) => tracing::warn!("{}: {}", instance.name, report::line(&error)),
+        }
     }
 
     /// Its restart policy and its name, for which no request waits: an engine whose disk is full may start an instance

@@ -14,7 +14,7 @@ use agent::model::instance::{MountSpec, Phase, RestartSpec};
 use agent::model::run::{Entry, RunId};
 use agent::plan::diff::OldInstance;
 use agent::plan::diff::Roll;
-use agent::roll::{RollError, Rolling, end_stops, retire, revert};
+use agent::roll::{RollError, Rolling, retire, revert};
 
 use site::{Log, Site, service};
 
@@ -187,12 +187,18 @@ async fn what_a_killed_agent_had_begun_to_stop_is_not_taken_for_running() {
     let mut plan = site.plan(vec![old]);
     plan.rolls[0].order = Order::StopFirst;
     let (desired, log) = (site.desired(&was), Log(|_: &Entry| true));
-    let rolling = Rolling { before: Some(&desired), ..site.rolling(&site.engine, &log, &desired, &plan) };
-    end_stops(&rolling).await.unwrap();
+    let cut_off = Some(before.condition.started_at.unwrap() + 1);
+    let rolling = site.rolling(&site.engine, &log, &desired, &plan);
+    let rolling = Rolling { before: Some(&desired), cut_off, ..rolling };
     revert(&rolling, None).await.unwrap();
     let there = site.instances().await.remove(0);
     assert!(there.running() && !there.let_lie, "{there:?}");
     assert!(there.condition.started_at > before.condition.started_at);
+    // What is there again is not stopped once more, whatever could not be written down of it.
+    site.engine.keep_up(&there.id, &RestartSpec::never()).await.unwrap();
+    revert(&rolling, None).await.unwrap();
+    let again = site.instances().await.remove(0);
+    assert_eq!(again.condition.started_at, there.condition.started_at);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

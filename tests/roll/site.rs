@@ -176,6 +176,7 @@ impl Site {
                 keep_removed: false,
             },
             newer: &self.newer,
+            cut_off: None,
         }
     }
 

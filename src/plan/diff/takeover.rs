@@ -9,7 +9,7 @@ use crate::model::instance::{Instance, MountSpec, Template};
 
 use super::super::order::WISHED;
 use super::inherit::data;
-use super::starts::Starts;
+use super::starts::{Starts, proxy};
 use super::{Given, OldInstance, Plan, Roll, retiring};
 
 const HOST: &str = "the host's network";
@@ -63,10 +63,14 @@ pub(super) fn take_over(plan: &mut Plan, given: &Given<'_>, starts: &mut Starts<
             roll.frees_for.extend(others);
         }
     }
-    // What is given up is there again only with a later wave: all that need not wait for that comes before.
+    // What is given up is there again only with a later wave: all that need not wait for that comes before, but for nginx.
+    let proxy = proxy(&plan.rolls, given.desired);
+    let with_proxy = |name: &str, starts: &Starts<'_>| {
+        proxy.is_some_and(|proxy| name == proxy || starts.is_before(proxy, name))
+    };
     for taker in &takers {
         for roll in plan.rolls.iter().filter(|roll| roll.service != *taker && !roll.new.is_empty()) {
-            if !starts.is_before(taker, &roll.service) {
+            if !starts.is_before(taker, &roll.service) && !with_proxy(&roll.service, starts) {
                 starts.put(&roll.service, taker);
             }
         }

@@ -150,6 +150,17 @@ fn healing_brings_back_what_is_gone_and_leaves_what_a_person_stopped() {
 }
 
 #[test]
+fn what_the_agent_stopped_and_could_not_start_again_was_not_stopped_by_hand() {
+    let desired = desired(vec![service("web", "f1", 1)]);
+    let web = &desired.services["web"];
+    let mut stopped = instance(web, 1, None);
+    (stopped.condition.phase, stopped.let_lie) = (Phase::Exited(137), true);
+    let stuck = instance(&service("web", "f2", 1), 2, None);
+    let plan = planned(&desired, Some(&desired), &world(vec![stopped, stuck]), Purpose::Heal);
+    assert_eq!((plan.drift.len(), plan.rolls[0].new.len(), plan.rolls[0].old.len()), (0, 1, 2));
+}
+
+#[test]
 fn losing_more_than_half_of_the_services_needs_a_persons_word() {
     let before = desired(vec![service("a", "f", 1), service("b", "f", 1), service("c", "f", 1)]);
     for (left, refused) in [(2, false), (1, true), (0, true)] {

@@ -63,6 +63,7 @@ fn act<'a>(
         newer,
         waiting: Default::default(),
         asked: None,
+        cut_off: None,
     }
 }
 

@@ -304,3 +304,16 @@ fn nginx_is_not_stopped_for_what_it_could_write_to() {
     let plan = planned(&after, Some(&before), &observed, Purpose::Release);
     assert_eq!(plan.rolls[0].order_reason, "nothing of it gives way");
 }
+
+#[test]
+fn what_nobody_needs_whom_requests_go_to_passes_before_nginx_is_replaced_all_the_same() {
+    let nginx = |fingerprint: &str| Service { proxy: true, ..service("nginx", fingerprint, 1) };
+    let mut before = desired(vec![nginx("f1"), service("web", "f1", 1), writing("jobs", &["data"])]);
+    before.routes = vec![Route::plain("web", "/")];
+    let observed = world(before.services.values().map(|s| instance(s, 1, None)).collect());
+    let mut after = desired(vec![nginx("f2"), service("web", "f1", 1), writing("worker", &["data"])]);
+    after.routes = before.routes.clone();
+    let plan = planned(&after, Some(&before), &observed, Purpose::Release);
+    let order: Vec<_> = plan.rolls.iter().map(|roll| roll.service.as_str()).collect();
+    assert_eq!(order, ["worker", "nginx"]);
+}
