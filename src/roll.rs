@@ -106,8 +106,8 @@ pub struct Rolling<'a, E, J> {
     pub pace: Pace,
     /// Somebody wants something newer: stop waiting.
     pub newer: &'a CancellationToken,
-    /// When the run began, in milliseconds since the Unix epoch, if the agent that began it is gone: what that had asked
-    /// of the engine may still come to pass.
+    /// When its way back began, in milliseconds since the Unix epoch, if the agent that began the run is gone: what that
+    /// had asked of the engine may still come to pass.
     pub cut_off: Option<i64>,
 }
 

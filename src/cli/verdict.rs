@@ -7,7 +7,7 @@ use super::follow::Rest;
 use super::time::took;
 use super::width::short;
 use crate::model::run::{Failure, Kind, Outcome};
-use crate::reconcile::HeldBack;
+use crate::reconcile::{HeldBack, Wrong};
 use crate::record::{Denial, Release, Run, Target, Why};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,9 +43,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Only the tip is wrong, which was denied before.
-    fn is_denied_for(&self, failure: &Failure) -> bool {
-        self.denial.as_ref().and_then(|denial| denial.why.failure()) == Some(failure)
+    /// Only the tip is wrong, which was denied before and not asked for.
+    fn is_beside(&self, wrong: &Wrong) -> bool {
+        let denied = self.denial.as_ref().and_then(|denial| denial.why.failure());
+        self.mending && denied == Some(&wrong.failure)
     }
 }
 
@@ -55,7 +56,7 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
     let healed = rest.run.as_ref().is_some_and(|run| run.kind == Kind::Heal);
     let (result, said, failure) = match (outcome, rest.wrong) {
         // What was mended is what ran before: it says nothing for the revision that was asked for.
-        (Some(Outcome::Succeeded), Some(wrong)) if healed && !known.mending => {
+        (Some(Outcome::Succeeded), Some(wrong)) if healed && !known.is_beside(&wrong) => {
             (End::Failed, brief(&wrong.failure), Some(wrong.failure))
         }
         (Some(Outcome::Succeeded), wrong) => {
@@ -65,7 +66,7 @@ pub(super) fn verdict(rest: Rest, known: Known) -> Verdict {
         (Some(Outcome::Interrupted), _) => {
             (End::Failed, "the agent was cut off in the middle; everything was put back".into(), None)
         }
-        (None, Some(wrong)) if known.mending && known.is_denied_for(&wrong.failure) => {
+        (None, Some(wrong)) if known.is_beside(&wrong) => {
             (End::Nothing, "nothing is left to mend".into(), Some(wrong.failure))
         }
         (_, Some(wrong)) => (End::Failed, brief(&wrong.failure), Some(wrong.failure)),
@@ -161,7 +162,6 @@ mod tests {
     use super::*;
     use crate::model::class::Class;
     use crate::model::run::{ReleaseId, RunId, Status};
-    use crate::reconcile::Wrong;
     use crate::record::Hold;
 
     fn failure(message: &str) -> Failure {

@@ -169,11 +169,6 @@ impl Halts {
         }
     }
 
-    /// Whether it has taken a look at this watch: only the first tells what has begun anew while nobody looked.
-    pub fn has_looked(&self) -> bool {
-        self.first.is_none()
-    }
-
     /// Takes one more look; `away`: the engine did not answer since the one before.
     pub fn look(&mut self, desired: &Desired, observed: &Observed, away: bool, now: i64) -> Begins {
         let (mut own, mut halted) = (BTreeSet::new(), BTreeSet::new());
@@ -215,6 +210,14 @@ impl Halts {
         let excused = observed.instances.iter().filter(excused).map(|instance| instance.id.clone());
         self.seen_at = now;
         Begins { own, excused: excused.collect() }
+    }
+
+    /// The same of a look that leaves some out: what the first one tells of these is still to come.
+    pub fn look_at_some(&mut self, desired: &Desired, observed: &Observed, away: bool, now: i64) -> Begins {
+        let first = self.first;
+        let begins = self.look(desired, observed, away, now);
+        self.first = first;
+        begins
     }
 
     /// Between which moments a service, or something that it depends on, did not run, and how many seconds it may take

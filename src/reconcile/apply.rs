@@ -35,7 +35,7 @@ pub(super) struct Act<'a, E> {
     pub(super) waiting: Waiting,
     /// What was live before the run, if what stays is to be asked what is asked of it now.
     pub(super) asked: Option<&'a Desired>,
-    /// When the run began, if the agent that began it is gone.
+    /// When its way back began, if the agent that began the run is gone.
     pub(super) cut_off: Option<i64>,
 }
 

@@ -16,6 +16,7 @@ use crate::roll::Journal;
 
 use super::Reconciler;
 use super::apply::Act;
+use super::journal::now;
 use super::trouble::Trouble;
 
 impl<E: Engine> Reconciler<E> {
@@ -54,6 +55,10 @@ impl<E: Engine> Reconciler<E> {
         };
         let before = earlier.as_ref().or(before);
         let newer = CancellationToken::new();
+        // What began to be put back before has been started since.
+        let begun = log.iter().rev().find(|logged| matches!(logged.entry, Entry::Reverting { .. }));
+        let begun = begun.filter(|_| run.status == Status::Reverting).map_or_else(now, |logged| logged.at);
+        let by_another = self.situation.borrow().turns == 0;
         let act = Act {
             world: self,
             journal,
@@ -64,7 +69,7 @@ impl<E: Engine> Reconciler<E> {
             newer: &newer,
             waiting: Default::default(),
             asked: None,
-            cut_off: Some(run.started_at),
+            cut_off: by_another.then_some(begun),
         };
         if run.status == Status::Live {
             act.retire().await?;

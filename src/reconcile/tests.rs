@@ -289,31 +289,3 @@ async fn a_person_who_says_so_has_it_mended_at_once_after_it_was_given_up() {
     world.woken(Reason::Drift).await;
     assert!(!given_up().await, "what was tried before counts no more");
 }
-
-#[tokio::test]
-async fn the_first_look_of_a_watch_after_the_machine_was_started_anew_leaves_nobody_out() {
-    let world = World::with_two_releases().await;
-    let Reconciler { record, met, .. } = &world.reconciler;
-    let (third, since) = (world.push("the third"), journal::now());
-    let watch = Watched { services: ["web".to_owned()].into(), long: 60_000 };
-    world.goes_live(&third, &["web"], Some(watch), since).await;
-    record.set_fact("met", &Met { since, boot: "the one before".into(), ..Met::default() }).await.unwrap();
-    let other = record.begin(Kind::Deploy, &world.push("the fourth"), "", "", since).await.unwrap();
-    let up = Entry::BringingUp { service: "web".into(), name: "web-4".into(), order: String::new() };
-    for entry in [Entry::Planned { summary: String::new() }, up] {
-        record.append(other, entry, since).await.unwrap();
-    }
-    world.reconciler.recall().await;
-    let mut looks = met.subscribe();
-    let recovered = async {
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        record.append(other, Entry::Ended { outcome: Outcome::Interrupted }, since).await.unwrap();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = world.reconciler.watch_releases(CancellationToken::new()) => {}
-        () = recovered => {}
-        looked = looks.changed() => looked.unwrap(),
-    }
-    assert!(record.unended().await.unwrap().is_empty());
-}

@@ -175,12 +175,9 @@ impl<E: Engine> Reconciler<E> {
                 away = true;
                 continue;
             };
-            // What is left out now would get no pardon later.
-            if !is_whole && !halts.has_looked() {
-                continue;
-            }
             // Nor is what is not answered while it restarts, or while a person does something else.
-            let begins = halts.look(&desired, &observed, std::mem::take(&mut away), clock);
+            let look = if is_whole { Halts::look } else { Halts::look_at_some };
+            let begins = look(halts, &desired, &observed, std::mem::take(&mut away), clock);
             let forgiven = self.forgive(watch, &observed, &begins).await;
             if let Some(bad) =
                 self.look_after(wellbeing, watch, &desired, &observed, (&begins, &forgiven)).await

@@ -161,12 +161,17 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
         let olds = olds.filter_map(|(_, old)| Some((*there.iter().find(|it| it.id == old.id)?, old)));
         let mut olds: Vec<(Instance, &OldInstance)> =
             olds.map(|(instance, old)| (instance.clone(), old)).collect();
-        for (instance, old) in &mut olds {
-            if self.is_being_stopped(instance) {
-                self.end_stop(instance, old.of.as_deref().unwrap_or(service)).await;
+        for (_, old) in olds.iter().filter(|(instance, _)| self.is_being_stopped(instance)) {
+            let service = old.of.as_deref().unwrap_or(service);
+            if !self.hold.holds(service) {
+                self.hold.hold(service).await;
             }
         }
-        let back = join_all(olds.iter().map(|(instance, old)| async move {
+        let back = join_all(olds.iter_mut().map(|(instance, old)| async move {
+            if self.is_being_stopped(instance) {
+                self.engine.stop(&instance.id).await?;
+                instance.condition.phase = Phase::Exited(0);
+            }
             // It may end again before anything could be written down.
             if old.restarting {
                 self.tidy(instance, old).await?;
@@ -243,17 +248,6 @@ impl<E: Engine, J: Journal> Rolling<'_, E, J> {
             && instance.running()
             && instance.let_lie
             && self.service_before(instance).is_some_and(kept_up)
-    }
-
-    async fn end_stop(&self, instance: &mut Instance, service: &str) {
-        if !self.hold.holds(service) {
-            self.hold.hold(service).await;
-        }
-        match self.engine.stop(&instance.id).await {
-            Ok(()) => instance.condition.phase = Phase::Exited(0),
-            // As it seems it goes on to run.
-            Err(error) => tracing::warn!("{}: {}", instance.name, report::line(&error)),
-        }
     }
 
     /// Its restart policy and its name, for which no request waits: an engine whose disk is full may start an instance

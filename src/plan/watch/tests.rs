@@ -304,6 +304,19 @@ fn what_ended_or_crashed_when_the_machine_started_anew_is_forgiven_once_though_n
 }
 
 #[test]
+fn what_a_look_leaves_out_is_forgiven_by_the_first_that_does_not() {
+    let desired = Desired { services: [("web".into(), service("no"))].into(), ..desired() };
+    let ended = instance(Phase::Exited(137), 0);
+    let whole = Observed { instances: vec![ended.clone()], ..Observed::default() };
+    let (mut halts, mut forgiven) = (Halts::default(), Forgiven::default());
+    halts.watch(500, Began::BeforeBoot, 9_000);
+    let some = Observed::default();
+    forgiven.look(&some, &halts.look_at_some(&desired, &some, false, 9_000));
+    forgiven.look(&whole, &halts.look(&desired, &whole, false, 10_000));
+    assert_eq!(forgiven.crashed(&service("no"), &ended), None);
+}
+
+#[test]
 fn what_depends_on_something_that_was_away_answers_soon_or_is_bad() {
     let mut service = service("always");
     service.gate.timeout = Duration::from_secs(600);
